@@ -1,0 +1,3 @@
+"""polydub: offline-first AI video dubbing."""
+
+__version__ = "0.1.0"

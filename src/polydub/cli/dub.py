@@ -1,0 +1,92 @@
+"""`polydub dub`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from polydub.cli import inputs, output
+from polydub.cli.options import common, read, settings_options
+from polydub.cli.progress import Meter
+from polydub.config import Loaded
+from polydub.dubbing import Ears, Job, Outcome, dub_film
+from polydub.engines.pool import EnginePool
+from polydub.errors import SOME_FAILED, Cancelled, PolydubError
+
+SETTINGS = (
+    "to", "source_language", "voice", "mt", "tts", "mode", "device", "audio_track", "no_translate", "max_rate", "min_rate",
+    "loudness", "lufs", "ducking_db", "audio_bit_rate_kbps", "subs", "subs_format", "format", "output", "store", "offline",
+    "strict", "jobs",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--transcript", metavar="FILE", help="What is said in the video: SRT, VTT, ASS, JSON or plain text.")
+@click.option(
+    "--translation", multiple=True, metavar="FILE", help="What the dub shall say; for several targets LANG=FILE, repeated."
+)
+@settings_options(SETTINGS)
+@click.option("--dry-run", is_flag=True, help="Print the plan and the engines, and do nothing.")
+@click.option("--reconsider", is_flag=True, help="Let auto choose the engines anew instead of keeping the project's.")
+@common
+def dub(files: tuple[str, ...], **given: Any) -> int:
+    """Dub videos (files, folders, or patterns in quotes) into other languages.
+
+    \b
+    polydub dub talk.mp4 --to es --transcript talk.en.srt --translation talk.es.srt
+    polydub dub "season1/*.mkv" --to es,fr --transcript "subs/{stem}.en.srt"
+    """
+    loaded = read({key: given[key] for key in SETTINGS}, given["job"])
+    found = inputs.jobs(inputs.media_files(files), given["transcript"], given["translation"], loaded.settings.to)
+    if given["dry_run"]:
+        from polydub.cli.plan import show_plans
+
+        return show_plans(found, loaded, given["as_json"])
+    pool = EnginePool()
+    try:
+        rows = [_one(job, loaded, pool, given, alone=len(found) == 1) for job in found]
+    finally:
+        pool.close()
+    if given["as_json"]:
+        output.result_json({"files": rows})
+    failed = [row for row in rows if "error" in row]
+    if len(found) > 1:
+        output.say(f"{len(rows) - len(failed)} of {len(rows)} files dubbed")
+    return SOME_FAILED if failed else 0
+
+
+def _one(job: Job, loaded: Loaded, pool: EnginePool, given: dict[str, Any], *, alone: bool) -> dict[str, Any]:
+    """Dubs one film; in a batch a failure is told and isolated."""
+    try:
+        with Meter(quiet=False) as meter:
+            ears = Ears(meter.show, meter.say, given["reconsider"], given["debug"])
+            outcomes = dub_film(job, loaded, pool, ears)
+    except Cancelled:
+        raise
+    except PolydubError as error:
+        if alone:
+            raise
+        output.say_error(error, str(job.media))
+        return {"file": str(job.media), "error": {"code": error.code, "message": error.message, "hint": error.hint}}
+    for outcome in outcomes:
+        _tell(outcome, given)
+    return {"file": str(job.media), "dubs": [_row(outcome) for outcome in outcomes]}
+
+
+def _tell(outcome: Outcome, given: dict[str, Any]) -> None:
+    output.say_notices(outcome.notices, given["verbose"])
+    if not given["as_json"]:
+        output.result(str(outcome.film))
+        output.say(f"report: {outcome.report}")
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "language": outcome.language,
+        "film": str(outcome.film),
+        "report": str(outcome.report.with_suffix(".json")),
+        "calls": outcome.called,
+        "notices": [{"code": n.code, "text": n.text, "severity": n.severity, "line": n.line} for n in outcome.notices],
+    }

@@ -1,0 +1,52 @@
+"""`polydub mix`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from polydub import standalone
+from polydub.cli import output
+from polydub.cli.options import common, read, settings_options
+from polydub.cli.progress import Meter
+from polydub.dubbing import Ears
+
+SETTINGS = (
+    "to",
+    "audio_track",
+    "loudness",
+    "lufs",
+    "ducking_db",
+    "audio_bit_rate_kbps",
+    "format",
+    "output",
+    "store",
+    "jobs",
+    "strict",
+)
+
+
+@click.command()
+@click.argument("video", type=click.Path(path_type=Path))
+@click.argument("speech", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write. [default: in the output folder]")
+@settings_options(SETTINGS)
+@common
+def mix(video: Path, speech: Path, out: Path | None, **given: Any) -> int:
+    """Lay a finished speech track over a video's own sound, which steps back under it.
+
+    \b
+    polydub mix talk.mp4 spanish.wav --to es --out talk.es.mkv
+    """
+    loaded = read({key: given[key] for key in SETTINGS}, given["job"])
+    with Meter(quiet=given["as_json"]) as meter:
+        done = standalone.mix_films(video, speech, out, loaded, Ears(meter.show, meter.say))
+    output.say_notices(done.notices, given["verbose"])
+    if given["as_json"]:
+        output.result_json({"file": str(done.film), "lufs": done.lufs, "true_peak_dbtp": done.true_peak})
+    else:
+        output.result(str(done.film))
+        output.say(f"loudness {done.lufs:.1f} LUFS, true peak {done.true_peak:.1f} dBTP")
+    return 0

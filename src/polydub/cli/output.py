@@ -1,0 +1,53 @@
+"""What people see: messages on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+from polydub.errors import PolydubError
+from polydub.types import Notice
+
+
+def clean(text: str) -> str:
+    """`text` without what could steer a terminal or break a line, and without lone surrogates."""
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "?", text.replace("\r", " ").replace("\n", " "))
+    return text.encode("utf-8", "replace").decode()
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(clean(text) + "\n")
+    sys.stderr.flush()
+
+
+def say_error(error: PolydubError, about: str = "") -> None:
+    """What happened and what to do next."""
+    where = f"line {error.line}: " if error.line else ""
+    say(f"error: {about and about + ': '}{where}{error.message}")
+    if error.hint:
+        say(f"  hint: {error.hint}")
+
+
+def say_notices(notices: tuple[Notice, ...], verbose: bool) -> None:
+    """Warnings, and with `verbose` also what is only good to know. Many of one kind become one line."""
+    shown = [n for n in notices if verbose or n.severity == "warning"]
+    by_code: dict[str, list[Notice]] = {}
+    for notice in shown:
+        by_code.setdefault(notice.code, []).append(notice)
+    for several in by_code.values():
+        more = f" (and {len(several) - 1} more like this, see the report)" if len(several) > 1 else ""
+        say(f"note: {several[0].text}{more}")
+
+
+def result(text: str) -> None:
+    """One line of a result, on stdout."""
+    sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")
+
+
+def result_json(value: Any) -> None:
+    """A machine's result, on stdout."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    result(text)

@@ -1,0 +1,58 @@
+"""`polydub translate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from polydub import project, standalone
+from polydub.cli import output
+from polydub.cli.options import common, read, settings_options
+from polydub.cli.progress import Meter
+from polydub.dubbing import Ears, language_of_name
+from polydub.errors import BadSettings
+
+SETTINGS = ("to", "source_language", "mt", "output", "store", "offline", "strict", "jobs")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="File to write; - for stdout. [default: NAME.LANG.srt beside FILE]"
+)
+@settings_options(SETTINGS)
+@common
+def translate(file: Path, out: Path | None, **given: Any) -> int:
+    """Translate a subtitle file, or the subtitles inside a video, keeping numbers and times.
+
+    \b
+    polydub translate talk.en.srt --to es
+    polydub translate talk.mkv --to es --from en --out -
+    """
+    loaded = read({key: given[key] for key in SETTINGS}, given["job"])
+    targets = loaded.settings.to
+    if len(targets) > 1 and out is not None:
+        raise BadSettings("several languages cannot go into one file", "leave out --out, or translate one language at a time")
+    rows: list[dict[str, Any]] = []
+    for target in targets or ("",):
+        with Meter(quiet=given["as_json"]) as meter:
+            done = standalone.translate_file(file, target, loaded, Ears(meter.show, meter.say))
+        path = out or file.with_name(f"{_stem(file)}.{target}.{done.format}")
+        output.say_notices(done.notices, given["verbose"])
+        if str(path) == "-":
+            output.result(done.text.rstrip("\n"))
+        else:
+            project.write(path, done.text)
+            rows.append({"language": target, "file": str(path), "lines": done.lines})
+            if not given["as_json"]:
+                output.result(str(path))
+    if given["as_json"]:
+        output.result_json({"files": rows})
+    return 0
+
+
+def _stem(file: Path) -> str:
+    """The name without its ending and without the language in it."""
+    return file.stem.rpartition(".")[0] if language_of_name(file) else file.stem

@@ -1,0 +1,279 @@
+"""The settings of a dub: names, limits, meanings, flags. The command line and the reference page are made from this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
+
+from polydub import languages
+from polydub.config.names import engine_key, is_secret, secret_hint
+from polydub.errors import UnsupportedLanguage
+
+EngineKind = Literal["asr", "mt", "tts", "separation", "diarization", "lipsync"]
+SubtitleFormat = Literal["srt", "vtt", "ass"]
+# The setting that chooses the engine of each kind.
+CHOICES: Mapping[str, str] = MappingProxyType(
+    {kind: "lip_sync" if kind == "lipsync" else kind for kind in get_args(EngineKind)}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loudness:
+    """What a programme must measure: integrated loudness in LUFS, highest true peak in dBTP."""
+
+    lufs: float
+    true_peak_dbtp: float
+
+
+# Sources: EBU R 128; Netflix Sound Mix Specifications; YouTube's and Apple Podcasts' normalisation targets.
+LOUDNESS: Mapping[str, Loudness] = MappingProxyType(
+    {
+        "streaming": Loudness(-16.0, -1.0),
+        "youtube": Loudness(-14.0, -1.0),
+        "ebu": Loudness(-23.0, -1.0),
+        "netflix": Loudness(-27.0, -2.0),
+        "podcast": Loudness(-16.0, -1.0),
+    }
+)
+MAX_RATE = 1.30  # hard limit of the specification: above it speech sounds hurried
+
+
+def words(value: object) -> tuple[str, ...] | None:
+    """A list however it was given, each word once: "es, fr" and ["es", "fr,es"] are ("es", "fr"). None: no list of texts."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)):
+        return None
+    parts = list(cast("Iterable[object]", given))
+    texts = [part for part in parts if isinstance(part, str)]
+    cleaned = (word.strip() for text in texts for word in text.split(","))
+    return tuple(dict.fromkeys(word for word in cleaned if word)) if len(texts) == len(parts) else None
+
+
+def pairs(value: object) -> object:
+    """SPEAKER=NAME pairs however they were given, as a mapping; what is no list of texts stays. Raises: ValueError."""
+    several = words(value)
+    if several is None:
+        return value
+    found: dict[str, str] = {}
+    for part in several:
+        speaker, equals, name = (side.strip() for side in part.partition("="))
+        if not (speaker and equals and name):
+            raise ValueError("write SPEAKER=NAME")
+        found[speaker] = name
+    return found
+
+
+def _formats(value: object) -> object:
+    several = words(value)
+    return value if several is None else several
+
+
+def _language(text: str) -> str:
+    try:
+        tag = languages.parse(text)
+    except UnsupportedLanguage as error:
+        raise PydanticCustomError("language", "{text}", {"text": error.message, "hint": error.hint}) from error
+    if languages.base(tag) not in languages.tags():
+        what = {"text": f"{tag} stands for no one language", "hint": "write a code such as es or es-MX"}
+        raise PydanticCustomError("language", "{text}", what)
+    return tag
+
+
+def _source_language(value: object) -> object:
+    return value if not isinstance(value, str) or value.strip().lower() == "auto" else _language(value)
+
+
+def _targets(value: object) -> object:
+    several = words(value)
+    return value if several is None else tuple(dict.fromkeys(_language(word) for word in several))
+
+
+def _choice(value: object) -> object:
+    """Keeps secrets out of command lines, job files and logs; the rest of the syntax is the engine registry's."""
+    if isinstance(value, str):
+        for part in value.split(",")[1:]:
+            key = part.partition("=")[0].strip()
+            if is_secret(key):
+                name = value.split(",")[0].split(":")[0]
+                raise PydanticCustomError("secret", "a secret ({key}) in it", {"key": key, "hint": secret_hint(name)})
+    return value
+
+
+def _folder(value: object) -> object:
+    if value == "":
+        raise ValueError("it must not be empty")
+    return Path(value).expanduser() if isinstance(value, str) else value
+
+
+def _engine_tables(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    tables = cast("Mapping[object, object]", value)
+    return {
+        kind: {engine_key(str(name)): options for name, options in cast("Mapping[object, object]", table).items()}
+        if isinstance(table, Mapping)
+        else table
+        for kind, table in tables.items()
+    }
+
+
+Targets = Annotated[tuple[str, ...], BeforeValidator(_targets)]
+EngineChoice = Annotated[str, Field(min_length=1), BeforeValidator(_choice)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
+
+
+def _setting(default: Any, meaning: str, flag: str | None = None, *, old: str = "", **limits: Any) -> Any:
+    """A field. `flag` "" = no flag, None = the name with dashes; `old`: flag of earlier tools that means the same."""
+    return Field(default, description=meaning, json_schema_extra={"flag": flag, "old": old}, **limits)
+
+
+class Settings(BaseModel):
+    """Everything that can be set for a dub, checked. Frozen; unknown keys are errors.
+
+    Build it with `polydub.config.load`, which also knows where each value came from, or directly with keyword arguments.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+    to: Targets = _setting(
+        (), "Languages to dub into: codes or names (es, es-MX, Spanish), several with commas.", old="--tgt-lang"
+    )
+    source_language: Annotated[str, BeforeValidator(_source_language)] = _setting(
+        "auto", "Language spoken in the video: a code or a name; auto = find out.", "--from", old="--src-lang"
+    )
+    mode: Literal["low", "medium", "high"] = _setting("medium", "Quality that auto aims at: low is fastest, high is best.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "Where neural engines run; auto = the fastest there is.")
+    asr: EngineChoice = _setting("auto", "Recognition engine, as name[:model][,option=value...].")
+    mt: EngineChoice = _setting("auto", "Translation engine, as name[:model][,option=value...].")
+    tts: EngineChoice = _setting("auto", "Speech engine, as name[:model][,option=value...].")
+    separation: EngineChoice = _setting(
+        "auto", "Engine that takes the dialogue out of the sound, as name[:model][,option=value...]."
+    )
+    diarization: EngineChoice = _setting("auto", "Engine that finds who speaks when, as name[:model][,option=value...].")
+    lip_sync: EngineChoice = _setting("off", "Lip-sync engine, as name[:model][,option=value...]; off = none.", old="--lipsync")
+    voice: Annotated[Mapping[str, str], BeforeValidator(pairs)] = _setting(
+        {}, "Voice of a speaker, as SPEAKER=NAME; several with commas or by repeating it."
+    )
+    audio_track: int | None = _setting(
+        None, "Audio track to dub: 1 is the first audio track of the file; unset = the default one.", ge=1, le=1000
+    )
+    no_translate: bool = _setting(False, "Speak the source text in its own language instead of translating it.")
+
+    max_rate: float = _setting(MAX_RATE, "Fastest speaking rate, as a multiple of the voice's natural rate.", ge=1, le=MAX_RATE)
+    min_rate: float = _setting(0.85, "Slowest speaking rate, as a multiple of the voice's natural rate.", ge=0.85, le=1)
+    comfortable_rate: float = _setting(
+        1.15, "Rate up to which a line is sped up before it may start late; never above max_rate.", ge=1, le=MAX_RATE
+    )
+    early_s: float = _setting(0.3, "Seconds that a line may start before the original one.", "--early", ge=0, le=0.3)
+    gap_s: float = _setting(0.05, "Seconds of silence kept between two lines.", "--gap", ge=0, le=2)
+
+    loudness: Literal["streaming", "youtube", "ebu", "netflix", "podcast"] = _setting(
+        "streaming", "Delivery profile that sets programme loudness and true peak."
+    )
+    lufs: float | None = _setting(
+        None, "Programme loudness in LUFS instead of the profile's; unset = the profile's.", old="--lufs-target", ge=-40, le=-8
+    )
+    ducking_db: float = _setting(
+        12.0,
+        "Depth in dB by which the original sound is lowered under the speech where it was not separated.",
+        "--ducking",
+        ge=0,
+        le=60,
+    )
+    audio_bit_rate_kbps: int = _setting(
+        96, "Bit rate of the delivered sound in kbit/s for each channel.", "--audio-bit-rate", ge=32, le=256
+    )
+
+    subs: Literal["none", "source", "target", "both"] = _setting("both", "Subtitles to put into the video and beside it.")
+    subs_format: Annotated[tuple[SubtitleFormat, ...], BeforeValidator(_formats)] = _setting(
+        ("srt",), "Formats of the subtitle files, several with commas.", min_length=1
+    )
+    format: Literal["mkv", "mp4"] = _setting("mkv", "Container of the dubbed video.")
+    output: Folder = _setting("Output", "Folder for the results; each video gets a folder of its own name in it.")
+    store: Folder | None = _setting(None, "Folder for remembered work; unset = .polydub in the output folder.")
+
+    offline: bool = _setting(False, "Forbid every use of the network.")
+    strict: bool = _setting(False, "End with an error where there would be a notice.")
+    jobs: int = _setting(0, "Number of processes and videos worked on at once; 0 = one for each core.", ge=0, le=1024)
+    download: Literal["ask", "yes", "no"] = _setting(
+        "ask", "Whether missing model weights may be downloaded; ask without a terminal means no."
+    )
+    strict_secrets: bool = _setting(False, "Refuse to start when a secret that the chosen engines need is not set.", "")
+    engines: Annotated[Mapping[EngineKind, Mapping[str, Mapping[str, JsonValue]]], BeforeValidator(_engine_tables)] = _setting(
+        {}, "Options of engines by kind and name, such as a table [engines.mt.openai] with base_url.", ""
+    )
+
+    @field_validator("comfortable_rate")
+    @classmethod
+    def _never_above_the_limit(cls, value: float, info: ValidationInfo) -> float:
+        return min(value, info.data.get("max_rate", value))
+
+    @property
+    def target(self) -> Loudness:
+        """What the programme must measure: the profile's values with `lufs` laid over them."""
+        profile = LOUDNESS[self.loudness]
+        return profile if self.lufs is None else Loudness(self.lufs, profile.true_peak_dbtp)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A setting as the command line and the reference page show it.
+
+    Attributes: key: name of the setting. name: the flag, "" when there is none. negative: the flag that switches it off
+    again, switches only. hidden: flags of earlier tools that mean the same. choices: of a choice or of a list's words.
+    limits: "1 to 1.3", "" when free. help: the meaning, with units.
+    """
+
+    key: str
+    name: str
+    negative: str
+    hidden: tuple[str, ...]
+    kind: Literal["choice", "integer", "list", "number", "pairs", "path", "switch", "tables", "text"]
+    choices: tuple[str, ...]
+    limits: str
+    default: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"POLYDUB_{self.key.upper()}"
+
+
+def flags() -> tuple[Flag, ...]:
+    """Every setting in the order of the reference page."""
+    return tuple(_flag(key, field) for key, field in Settings.model_fields.items())
+
+
+def _flag(key: str, field: FieldInfo) -> Flag:
+    extra = cast("dict[str, Any]", field.json_schema_extra)
+    name = "--" + key.replace("_", "-") if extra["flag"] is None else extra["flag"]
+    kind, choices = _kind(field.annotation)
+    negative = "" if kind != "switch" or not name else f"--{name[5:]}" if name.startswith("--no-") else f"--no-{name[2:]}"
+    bounds = {side: getattr(m, side) for m in field.metadata for side in ("ge", "le") if hasattr(m, side)}
+    limits = f"{bounds['ge']:g} to {bounds['le']:g}" if len(bounds) == 2 else ""
+    hidden = (extra["old"],) if extra["old"] else ()
+    return Flag(key, name, negative, hidden, kind, choices, limits, field.default, field.description or "")
+
+
+def _kind(annotation: Any) -> tuple[Any, tuple[str, ...]]:
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "choice", inside
+    if origin is tuple:
+        return "list", get_args(inside[0])
+    if origin is not None and inside[-1] is type(None):  # an optional value
+        return _kind(inside[0])
+    if origin is Annotated:
+        return _kind(inside[0])
+    if origin is not None:
+        return ("pairs" if inside[-1] is str else "tables"), ()
+    return {bool: "switch", int: "integer", float: "number", Path: "path"}.get(annotation, "text"), ()

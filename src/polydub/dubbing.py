@@ -1,0 +1,246 @@
+"""One film, all its languages: finds the project, chooses engines, runs the pipeline, writes the small files and the report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polydub import languages
+from polydub.engines import registry
+from polydub.engines.base import Kind
+from polydub.engines.pool import EnginePool, Tool
+from polydub.errors import BadInput, BadSettings
+from polydub.pipeline import dub, language_pair, same_language, untranslated
+from polydub.project import Project, open_project
+from polydub.runner import How, Run
+from polydub.stages import listen, translate
+from polydub.store import Store
+from polydub.types import Notice, Progress
+from polydub.wants import Delivery, Mixing, Texts, Timing, Wanted
+
+if TYPE_CHECKING:
+    from polydub.config import Loaded
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One film to dub. `translations` maps a BCP-47 target to its file; "" is for the only target."""
+
+    media: Path
+    transcript: Path | None = None
+    translations: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one film's dub into one language left."""
+
+    language: str
+    film: Path
+    report: Path
+    notices: tuple[Notice, ...]
+    called: int
+
+
+@dataclass(frozen=True)
+class Ears:
+    """Who hears of the work, and how it is done.
+
+    Attributes: progress: of stages. say: single lines such as waiting for another process. reconsider: `auto` chooses
+    engines anew. debug: a file for each line is kept in `debug/segments`.
+    """
+
+    progress: Callable[[Progress], None] = lambda progress: None
+    say: Callable[[str], None] = lambda text: None
+    reconsider: bool = False
+    debug: bool = False
+
+
+def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Outcome]:
+    """Dubs one film into every wanted language, one after the other.
+
+    Raises: PolydubError. What is finished stays remembered, so that the same call continues.
+    """
+    settings = loaded.settings
+    if not settings.to:
+        raise BadSettings("nobody told which language to dub into", "say so with --to, for example --to es")
+    check_file(job.media)
+    with ExitStack() as stack:
+        store = Store(settings.store or settings.output / ".polydub")
+        stack.callback(store.close)
+        content = store.adopt(job.media)
+        project = stack.enter_context(open_project(settings.output, job.media, content, ears.say))
+        stack.enter_context(logged(project.folder))
+        return [_dub_into(target, job, loaded, _Place(store, project, pool, ears)) for target in settings.to]
+
+
+@dataclass(frozen=True)
+class _Place:
+    store: Store
+    project: Project
+    pool: EnginePool
+    ears: Ears
+
+
+def _dub_into(target: str, job: Job, loaded: Loaded, place: _Place) -> Outcome:
+    from polydub.report.files import Wrapping, write_files
+
+    settings, project = loaded.settings, place.project
+    log.info("dubbing into %s", target)
+    started = datetime.now(UTC)
+    with Run(place.store, project.folder, How(settings.jobs, settings.strict, place.ears.progress), place.pool) as run:
+        run.edits, run.state = project.edits(target), project.state(target)
+        if place.ears.reconsider:
+            project.engines(target).clear()
+        want = wanted(target, job, loaded, place.store)
+        result = dub(run, job.media, want, chooser(loaded, project, target))
+        report = write_files(run, result, want, Wrapping(job.media, started, place.ears.debug))
+        project.save()
+        project.save_state(target, run.finish())
+        called = sum(c.ran for c in run.counts.values())
+        return Outcome(target, result.film, report, run.notices, called)
+
+
+def check_file(path: Path) -> None:
+    """Raises BadInput unless `path` is a file that can be read."""
+    try:
+        if path.is_dir():
+            raise BadInput(f"{path} is a folder", "give the files in it, or a pattern such as 'folder/*.mp4'")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise BadInput(f"there is no file {path}", "check the name; put names with spaces or * in quotes") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror or error}", "check its permissions") from error
+
+
+def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
+    """The slices of the settings that the stages see."""
+    s = loaded.settings
+    transcript, translation = job.transcript, job.translations.get(target, job.translations.get(""))
+    for file in (transcript, translation):
+        if file is not None:
+            check_file(file)
+    texts = Texts(
+        store.adopt(transcript) if transcript else None,
+        language_of_name(transcript) if transcript else None,
+        store.adopt(translation) if translation else None,
+    )
+    return Wanted(
+        target,
+        s.source_language,
+        s.audio_track,
+        not s.no_translate,
+        texts,
+        dict(s.voice),
+        Timing(s.min_rate, s.max_rate, s.early_s, s.gap_s, s.comfortable_rate),
+        Mixing(s.target.lufs, s.target.true_peak_dbtp, s.ducking_db, s.audio_bit_rate_kbps),
+        Delivery(s.format, s.subs, tuple(s.subs_format)),
+    )
+
+
+def language_of_name(path: Path) -> str | None:
+    """The language in a name such as `talk.en.srt`; None when there is none."""
+    parts = path.name.split(".")
+    tag = languages.or_und(parts[-2]) if len(parts) > 2 else "und"
+    return None if tag == "und" else tag
+
+
+def chooser(loaded: Loaded, project: Project, target: str) -> Callable[[Run, Kind, str], None]:
+    """A function that puts the engine for a kind and a language into a run; what `auto` takes is kept in the project."""
+    from polydub import config
+
+    settings = loaded.settings
+
+    def choose(run: Run, kind: Kind, language: str) -> None:
+        asked = str(getattr(settings, config.CHOICES[kind]))
+        kept = project.engines(target)
+        names = [n for n, e in registry.engines(kind).items() if not isinstance(e, registry.Broken)]
+        options = {name: config.engine_values(loaded, kind, name) for name in names}
+        need = registry.Need(kind, language, settings.offline, options)
+        from_before = asked == registry.AUTO and kind in kept
+        chosen = registry.choose(kept[kind] if from_before else asked, need)
+        if asked == registry.AUTO:
+            kept[kind] = chosen.engine.info.name
+        device = "cpu" if settings.device == "auto" else settings.device
+        identity = registry.identity(chosen.engine, chosen.options, device)
+        reason = chosen.reason + "; as in this project before" if from_before else chosen.reason
+        run.tools[kind] = Tool(chosen.engine, chosen.options, identity, device, {}, reason)
+        run.note(*chosen.notices)
+
+    return choose
+
+
+class logged:
+    """While entered, log records also go to `job.log` of the project folder: 1 MB, three older files kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "job.log"
+        self._handler: logging.Handler | None = None
+
+    def __enter__(self) -> None:
+        from logging.handlers import RotatingFileHandler
+
+        self._handler = RotatingFileHandler(self._path, maxBytes=1_000_000, backupCount=3, encoding="utf-8", delay=True)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        logging.getLogger("polydub").addHandler(self._handler)
+
+    def __exit__(self, *exception: object) -> None:
+        if self._handler:
+            logging.getLogger("polydub").removeHandler(self._handler)
+            self._handler.close()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a dub would do: nothing is written to the output folder to find out."""
+
+    media: Path
+    target: str
+    folder: Path
+    film: Path
+    duration: float
+    lines: int
+    to_translate: int
+    speakers: tuple[str, ...]
+    engines: Mapping[str, str]
+    notices: tuple[Notice, ...]
+
+
+def plan(job: Job, loaded: Loaded, scratch: Path) -> list[Plan]:
+    """Plans one film, one plan for each target; the store lies in `scratch`. Raises what the dub itself would raise at once."""
+    settings = loaded.settings
+    if not settings.to:
+        raise BadSettings("nobody told which language to dub into", "say so with --to, for example --to es")
+    check_file(job.media)
+    store = Store(scratch / "store")
+    try:
+        return [_plan(target, job, loaded, store) for target in settings.to]
+    finally:
+        store.close()
+
+
+def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
+    settings = loaded.settings
+    folder = settings.output / job.media.stem
+    with Run(store, store.folder) as run:
+        want = wanted(target, job, loaded, store)
+        source = run.step(listen.probe, run.adopt(job.media))
+        listen.audio_track(source, want.audio_track)
+        given = run.step(translate.read_script, source, want.texts, want.source_language, target)
+        choose = chooser(loaded, Project(folder, {}), target)
+        missing = untranslated(given)
+        if missing and not same_language(given, want):
+            choose(run, "mt", language_pair(given, want))
+        choose(run, "tts", target)
+        engines = {kind: tool.reason for kind, tool in run.tools.items()}
+        speech = [s for s in given.script.segments if s.kind == "speech"]
+        return Plan(job.media, target, folder, folder / f"dub.{target}.{settings.format}", source.duration, len(speech),
+                    len(missing), tuple(s.id for s in given.script.speakers), engines, run.notices)  # fmt: skip

@@ -1,0 +1,323 @@
+"""Which engines there are, which one to use, and what of it belongs into a key.
+
+Engines are found through the entry points `polydub.<kind>`, built-in ones too. Looking one up imports its module only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from polydub import languages
+from polydub.engines.base import Engine, Kind, Options
+from polydub.errors import (
+    BadSettings,
+    Missing,
+    MissingExtra,
+    MissingProgram,
+    MissingSecret,
+    PolydubError,
+    UnknownEngine,
+    UnsupportedLanguage,
+)
+from polydub.types import Notice
+
+AUTO = "auto"
+# What `auto` tries, best first. An engine that is not listed is only used by name.
+PREFERENCE: Mapping[Kind, tuple[str, ...]] = MappingProxyType({"tts": ("espeak-ng",), "mt": ("openai", "apertium")})
+ADDRESSES = ("base_url", "preset")  # option fields that say where an engine's service is
+NOUNS: Mapping[Kind, tuple[str, str]] = MappingProxyType(
+    {
+        "asr": ("recognition engine", "understands"),
+        "mt": ("translation engine", "translates"),
+        "tts": ("speech engine", "speaks"),
+        "separation": ("separation engine", "handles"),
+        "diarization": ("diarization engine", "handles"),
+        "lipsync": ("lip-sync engine", "handles"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An entry point that names no usable engine, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a person typed: an engine's name, or "auto", and options for it."""
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an engine is wanted for.
+
+    Attributes: language: BCP-47 tag, for mt a pair "en>es". options: engine name -> option values from settings; they
+    are overridden by those of the choice. order: what `auto` tries, best first; None = PREFERENCE.
+    """
+
+    kind: Kind
+    language: str
+    offline: bool = False
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
+    order: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The engine to use. `reason` is one sentence for the report."""
+
+    engine: Engine
+    options: Options
+    reason: str
+    notices: tuple[Notice, ...] = ()
+
+
+@cache
+def _entries(kind: Kind) -> Mapping[str, EntryPoint]:
+    found = entry_points(group=f"polydub.{kind}")
+    return MappingProxyType({e.name: e for e in sorted(found, key=lambda e: e.name)})
+
+
+@cache
+def _row(kind: Kind, name: str) -> Engine | Broken:
+    try:
+        engine = _entries(kind)[name].load()
+    except Exception as error:  # noqa: BLE001 - other people's modules are imported here, and may raise anything
+        return Broken(name, f"{type(error).__name__}: {error}")
+    if not isinstance(engine, Engine):
+        return Broken(name, f"the entry point names a {type(engine).__name__}, not an Engine")
+    if (engine.info.kind, engine.info.name) != (kind, name):
+        return Broken(name, f"it calls itself {engine.info.kind} engine {engine.info.name!r}")
+    return engine
+
+
+def engines(kind: Kind) -> Mapping[str, Engine | Broken]:
+    """All engines of a kind by name, sorted. Imports the module of each, once in a process."""
+    return MappingProxyType({name: _row(kind, name) for name in _entries(kind)})
+
+
+def get(kind: Kind, name: str) -> Engine:
+    """One engine by name. Raises: UnknownEngine, naming the nearest; MissingExtra when it cannot be imported."""
+    known = _entries(kind)
+    noun = NOUNS[kind][0]
+    if name not in known:
+        listed = ", ".join(known) or "none"
+        raise UnknownEngine(f"there is no {noun} {name!r}", f"{_did_you_mean(name, known)}there are: {listed}")
+    row = _row(kind, name)
+    if isinstance(row, Broken):
+        raise MissingExtra(f"{noun} {name!r} cannot be loaded: {row.reason}", "reinstall the package that brings it")
+    return row
+
+
+def parse_choice(text: str) -> Choice:
+    """ "name[:model][,key=value...]" taken apart; `model` is the option of that name. The model may hold ":" but no ",".
+
+    Raises: BadSettings.
+    """
+    syntax = "write name[:model][,option=value...], such as openai:llama3,timeout_s=30"
+    head, *rest = text.strip().split(",")
+    name, colon, model = head.strip().partition(":")
+    if not name or (colon and not model):
+        raise BadSettings(f"engine choice {text.partition(',')[0]!r} lacks a name", syntax)
+    options: dict[str, str] = {"model": model} if model else {}
+    for part in rest:
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise BadSettings(f"engine choice for {name!r} has a part without option=value", syntax)
+        if key in options:
+            raise BadSettings(f"engine choice for {name!r} sets {key!r} twice", syntax)
+        options[key] = value.strip()
+    return Choice(name, options)
+
+
+def build_options(engine: Engine, values: Mapping[str, object]) -> Options:
+    """The engine's options from plain values; strings such as "3" or "true" are read as what the field wants.
+
+    Raises: BadSettings that names the field, what is wrong and, for an unknown field, the nearest one; never the value.
+    """
+    try:
+        return engine.options.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    fields = engine.options.model_fields
+    if first["type"] == "extra_forbidden":
+        listed = ", ".join(fields) or "none"
+        hint = f"{_did_you_mean(name, fields)}its options are: {listed}"
+        raise BadSettings(f"{engine.info.name} has no option {name!r}", hint)
+    described = fields[name].description if name in fields else None
+    wrong = first["msg"][:1].lower() + first["msg"][1:]
+    raise BadSettings(f"{engine.info.name} option {name!r}: {wrong}", f"{name}: {described}" if described else "")
+
+
+def identity(engine: Engine, options: Options, device: str) -> dict[str, Any]:
+    """What of an engine can change a result, as JSON values: it goes into the keys of remembered work.
+
+    The name; the version of the package that does the work; weights by revision; options but for those marked as outside
+    identity; the class of device ("cuda" for "cuda:1"). For engines that are part of polydub the package has no version:
+    their stages have one, and a release of polydub must not make everything be done again.
+    """
+    info = engine.info
+    return {
+        "kind": info.kind,
+        "name": info.name,
+        "package": f"{info.package} {_version(info.package)}" if info.package else "polydub",
+        "weights": {weight.id: weight.revision for weight in info.weights},
+        "options": options.identity(),
+        "device": device.partition(":")[0],
+    }
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def choose(wanted: Choice | str, need: Need) -> Chosen:
+    """The engine to use for `need`: the one wanted by name, or for "auto" the first in order that can do it.
+
+    `auto` takes an engine that uses the network only when settings name its address or its secrets, and never offline.
+    Raises: UnknownEngine; UnsupportedLanguage, naming the nearest; Missing and its kinds, with the command that mends it;
+    BadSettings for wrong options, or a network engine under --offline.
+    """
+    choice = parse_choice(wanted) if isinstance(wanted, str) else wanted
+    if choice.name == AUTO:
+        if choice.options:
+            raise BadSettings("options were given for the engine 'auto'", "name the engine they are for")
+        return _automatic(need)
+    engine = get(need.kind, choice.name)
+    options = build_options(engine, {**need.options.get(choice.name, {}), **choice.options})
+    return _use(engine, options, need, "chosen by name")
+
+
+def _automatic(need: Need) -> Chosen:
+    order = PREFERENCE.get(need.kind, ()) if need.order is None else need.order
+    noun, verb = NOUNS[need.kind]
+    failed: list[tuple[str, PolydubError]] = []
+    for name in order:
+        try:
+            engine = get(need.kind, name)
+            given = need.options.get(name, {})
+            if engine.info.network and not _configured(engine, given):
+                raise BadSettings("it uses the network and is not configured", f"configure {name}")
+            return _use(engine, build_options(engine, given), need, _why(name, order, failed))
+        except PolydubError as error:
+            failed.append((name, error))
+    if not failed:
+        raise UnknownEngine(f"there is no {noun} for 'auto' to take", f"name one of: {', '.join(_entries(need.kind))}")
+    # What says most first: an engine that works but lacks the language, then one that could be installed.
+    failed.sort(key=lambda f: not isinstance(f[1], UnsupportedLanguage) and 1 + (not isinstance(f[1], Missing)))
+    reasons = "; ".join(_because(name, error) for name, error in failed)
+    hint = "; or ".join(error.hint for _, error in failed if error.hint)
+    raise type(failed[0][1])(f"no {noun} {verb} {need.language!r} here: {reasons}", hint)
+
+
+def _why(name: str, order: Sequence[str], failed: Sequence[tuple[str, PolydubError]]) -> str:
+    if failed:
+        return "passed over: " + "; ".join(_because(other, error) for other, error in failed)
+    others = [other for other in order if other != name]
+    return f"preferred over {', '.join(others)}" if others else "the only one that auto takes"
+
+
+def _because(name: str, error: PolydubError) -> str:
+    return f"{name} ({error.message.removeprefix(name).removeprefix(':').strip()})"
+
+
+def _configured(engine: Engine, given: Mapping[str, object]) -> bool:
+    """Whether a person has set where the engine's service is, or what it needs to be let in."""
+    secrets = engine.info.secrets
+    return any(given.get(name) for name in ADDRESSES) or (bool(secrets) and all(given.get(name) for name in secrets))
+
+
+def _use(engine: Engine, options: Options, need: Need, why: str) -> Chosen:
+    """`engine` if it can run now and has the language. Raises as `choose`."""
+    info = engine.info
+    if info.network and need.offline:
+        raise BadSettings(
+            f"{info.name} uses the network, which --offline forbids", "choose another engine, or leave out --offline"
+        )
+    require(engine, options)
+    known = engine.languages(options)
+    spoken = need.language if known is None else match_language(need.language, known)
+    verb = NOUNS[need.kind][1]
+    if spoken is None:
+        near = _nearest_languages(need.language, known or ())
+        raise UnsupportedLanguage(f"{info.name} has no {need.language!r}", f"it {verb}: {near}" if near else "")
+    notices: list[Notice] = []
+    if spoken.rpartition(">")[2].casefold() != need.language.rpartition(">")[2].casefold():
+        notices.append(Notice("nearest-language", f"{info.name} has no {need.language}; it {verb} {spoken} instead", "info"))
+    if info.network:
+        notices.append(Notice("network-engine", f"{info.name} sends what it works on to a service", "info"))
+    ready = "reachable" if info.network else "installed"
+    return Chosen(engine, options, f"{info.name}: {ready}, {verb} {spoken}; {why}", tuple(notices))
+
+
+def require(engine: Engine, options: Options) -> None:
+    """Raises MissingSecret, MissingExtra or MissingProgram, with the command that mends it, unless the engine can run now."""
+    available = engine.check(options)
+    if available.ready:
+        return
+    info = engine.info
+    lacks_secret = any(_empty(getattr(options, name, None)) for name in info.secrets)
+    kind = MissingSecret if lacks_secret else MissingExtra if info.extra else MissingProgram
+    reason = available.reason or "it cannot run here"
+    raise kind(reason if info.name in reason else f"{info.name}: {reason}", available.fix)
+
+
+def _empty(value: object) -> bool:
+    return not (value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+def match_language(wanted: str, known: Iterable[str]) -> str | None:
+    """The entry of `known` that serves a tag, or a pair "en>es", best; None when the language or pair is not among them.
+
+    Nearness is that of `languages.nearest`; of pairs the target side counts first.
+    """
+    if ">" not in wanted:
+        return languages.nearest(wanted, sorted(known))
+    source, _, target = wanted.partition(">")
+    pairs = sorted(tuple(pair.split(">")) for pair in known if languages.matches(pair.partition(">")[0], source))
+    best_target = languages.nearest(target, [pair[1] for pair in pairs])
+    best_source = languages.nearest(source, [pair[0] for pair in pairs if pair[1] == best_target])
+    return f"{best_source}>{best_target}" if best_target and best_source else None
+
+
+def _nearest_languages(wanted: str, known: Iterable[str]) -> str:
+    """Up to eight entries of `known`: those that share a side of the pair or are spelt alike, else the first ones."""
+    tags = sorted(known)
+    lower = {tag.casefold(): tag for tag in tags}
+    ends = [languages.base(side) for side in wanted.split(">")]
+    pairs = [
+        (tag, [languages.base(side) == end for side, end in zip(tag.split(">"), ends, strict=False)])
+        for tag in tags
+        if ">" in tag
+    ]
+    related = [tag for tag, same in sorted(pairs, key=lambda pair: pair[1], reverse=True) if any(same)]
+    alike = [lower[t] for t in difflib.get_close_matches(wanted.casefold(), lower, n=8, cutoff=0.5)]
+    near = list(dict.fromkeys(related + alike))[:8]
+    if near:
+        return ", ".join(near)
+    return ", ".join(tags[:8]) + (f" and {len(tags) - 8} more" if len(tags) > 8 else "")
+
+
+def _did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(wanted, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? " if near else ""

@@ -1,0 +1,83 @@
+"""A speech engine for tests and trials: instant, the same every time, any language, not speech but a buzz."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from polydub.engines.base import READY, Engine, Info, Options, Weights
+from polydub.types import Audio, Part, Voice
+
+if TYPE_CHECKING:
+    from polydub.types import Samples
+
+RATE_HZ = 22_050
+CHARACTERS_A_SECOND = 15.0
+SILENCE_S = 0.05  # at both ends, as real engines leave it
+FADE_S = 0.005
+LEVEL = 0.1  # RMS, full scale 1
+PITCHES_HZ = {"low": 105.0, "high": 210.0, "lower": 80.0, "higher": 270.0, "middle": 150.0}
+
+
+@lru_cache(maxsize=64)
+def _period(voice: str) -> Samples:
+    """One period of a voice: 12 falling harmonics; unknown names get a pitch between 80 and 320 Hz from their checksum."""
+    import numpy as np
+
+    pitch_hz = PITCHES_HZ.get(voice) or 80.0 * 2 ** (crc32(voice.encode()) % 25 / 12)
+    frames = round(RATE_HZ / pitch_hz)
+    phase = 2 * np.pi * np.arange(frames) / frames
+    wave = sum((np.sin(n * phase) / n for n in range(1, 13)), np.zeros(frames))
+    return (LEVEL * wave / np.sqrt(np.mean(wave**2))).astype(np.float32)
+
+
+class FakeSpeech:
+    """A Synthesizer whose lines last len(text) / 15 seconds at rate 1."""
+
+    def voices(self, language: str) -> Sequence[Voice]:
+        """Five voices in any language, far apart in pitch; any other name is a voice too."""
+        return tuple(Voice("fake", name, language, name) for name in PITCHES_HZ)
+
+    def synthesize(self, part: Part) -> Audio:
+        """A buzz between two silences of 50 ms, at 22,050 Hz. Blank text gives zero frames. The seed is not used."""
+        import numpy as np
+
+        text = part.text.strip()
+        if not text:
+            return Audio(np.zeros((1, 0), np.float32), RATE_HZ)
+        fade, edge = round(FADE_S * RATE_HZ), round(SILENCE_S * RATE_HZ)
+        frames = max(2 * fade, round(len(text) / CHARACTERS_A_SECOND / part.rate * RATE_HZ))
+        sound = np.zeros((1, frames + 2 * edge), np.float32)
+        buzz = sound[0, edge : edge + frames]
+        period = _period(part.voice.name)
+        buzz[:] = np.tile(period, -(-frames // len(period)))[:frames]
+        ramp = np.linspace(0, 1, fade, dtype=np.float32)
+        buzz[:fade] *= ramp
+        buzz[-fade:] *= ramp[::-1]
+        return Audio(sound, RATE_HZ)
+
+
+@contextmanager
+def _load(_options: Options, _weights: Weights, _device: str) -> Generator[FakeSpeech]:
+    yield FakeSpeech()
+
+
+ENGINE = Engine(
+    info=Info(
+        kind="tts",
+        name="fake",
+        summary="a buzz of the right length instead of speech, for tests and trials",
+        licence="Apache-2.0",
+        homepage="",
+        memory_mib=(1, 0),
+        parallel=0,
+        features=frozenset({"rate"}),
+    ),
+    options=Options,
+    load=_load,
+    check=lambda _: READY,
+    languages=lambda _: None,
+)

@@ -1,0 +1,37 @@
+"""The one door to ffmpeg, PyAV and the sound files of polydub; nothing outside `media/` calls any of them.
+
+Importing this imports neither: the modules behind it load what they need when they are called.
+"""
+
+from __future__ import annotations
+
+from polydub.media.aac import AacBlock, decode_aac, decode_aac_block, encode_aac_block
+from polydub.media.decode import Decoding, decode_blocks, extract_subtitles
+from polydub.media.flac import join_flac, read_flac, write_flac
+from polydub.media.mux import DubTrack, MuxPlan, SubTrack, mux
+from polydub.media.probe import probe
+from polydub.media.program import SAFE_INPUT, Limits, program, run, safe_link, version
+
+__all__ = [
+    "SAFE_INPUT",
+    "AacBlock",
+    "Decoding",
+    "DubTrack",
+    "Limits",
+    "MuxPlan",
+    "SubTrack",
+    "decode_aac",
+    "decode_aac_block",
+    "decode_blocks",
+    "encode_aac_block",
+    "extract_subtitles",
+    "join_flac",
+    "mux",
+    "probe",
+    "program",
+    "read_flac",
+    "run",
+    "safe_link",
+    "version",
+    "write_flac",
+]

@@ -1,0 +1,195 @@
+"""The story of a dub: an ordinary function in which every call is done once and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from polydub import languages
+from polydub.engines.base import Kind
+from polydub.errors import BadSettings, NoSpeech
+from polydub.runner import Handle, Run
+from polydub.stages import deliver, listen, render, speak, translate
+from polydub.types import Artifact, Casting, Line, Notice, Placement, Script, Segment, Source, Span, Track
+from polydub.wants import Wanted
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a dub has produced; the report and the project's files are written from it."""
+
+    source: Source
+    track: Track
+    script: Script
+    lines: tuple[Line, ...]
+    casting: Casting
+    placed: tuple[Placement, ...]
+    heard: listen.Heard
+    before: render.Levels
+    after: render.Levels
+    dialogue_lufs: float
+    gain_db: float
+    dub_peaks: tuple[float, ...]
+    subtitles: tuple[deliver.SubtitleFile, ...]
+    film: Path
+    stems: Mapping[str, Path]
+
+
+Subtitles = tuple[deliver.SubtitleFile, ...]
+Chooser = Callable[[Run, Kind, str], None]  # puts the engine for a kind and a language (or pair) into run.tools
+
+
+def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
+    """Dub one film into one language. Finished calls are remembered; only what changed is done again."""
+    source = run.step(listen.probe, run.adopt(video))
+    track = listen.audio_track(source, want.audio_track)
+    extracted = run.start(listen.extract, source, track)
+    given = run.step(translate.read_script, source, want.texts, want.source_language, want.target)
+    lines = run.edited("lines", write_lines(run, given, want, choose))
+    talk = tuple(Span(line.start, line.end) for line in lines)
+
+    choose(run, "tts", want.target)
+    casting = run.step(speak.cast, given.script.speakers, want.target, want.voices)
+    to_speak = [line for line in lines if line.text.strip()]
+    if not to_speak:
+        raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
+    natural = dict(
+        zip([x.id for x in to_speak], run.map(speak.synthesize, [speak.part(x, casting) for x in to_speak]), strict=True)
+    )
+    spoken = speak.spoken(to_speak, natural)
+    placed = run.step(speak.fit, spoken, source.duration, want.timing, run.previous("placed"))
+    takes = shaped_takes(run, {x.id: x for x in to_speak}, casting, natural, placed)
+
+    heard = extracted.result()
+    before, dialogue_lufs = run.step(render.source_levels, heard, talk)
+    laid = render.layings(placed, takes, dialogue_lufs)
+    speech = [*talk, *(Span(p.start, p.start + p.duration) for p in placed)]  # the original must not be heard under a pause
+    cut = tuple(render.blocks(heard.sound, laid, speech, want.mixing.ducking_db))
+    measured = run.map(render.measure_block, cut)
+    gain_db = run.step(render.level, measured, want.mixing.target_lufs, run.previous("gain"))
+    rendered, after = mastered(run, cut, gain_db, want)
+
+    stems = start_stems(run, rendered, want.target)
+    fps = next((t.fps for t in source.of("video")), 0.0)
+    said = deliver.said_in_dub(placed, {line.id: line.text for line in lines})
+    subtitles = write_subtitles(run, given.script, said, want, fps)
+    film = start_film(run, deliver.Film(source, track, want.target, want.delivery.container), rendered, subtitles)
+    peaks = tuple(peak for r in rendered for peak in r.dub_peaks)
+    return Result(source, track, given.script, lines, casting, placed, heard, before, after, dialogue_lufs, gain_db, peaks,
+                  subtitles, film.result(), {name: handle.result() for name, handle in stems.items()})  # fmt: skip
+
+
+def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Chooser) -> tuple[Line, ...]:
+    """The lines to be spoken; those without a given translation are translated."""
+    missing = untranslated(given)
+    if not missing or same_language(given, want):
+        return translate.write_lines(given, [s.text for s in missing], want.target)
+    choose(run, "mt", language_pair(given, want))
+    info = run.tools["mt"].engine.info
+    batches = translate.batches(given, given.script.language, want.target, info.batch, "context" in info.features)
+    answers = run.map(translate.translate, batches)
+    return translate.write_lines(given, [text for answer in answers for text in answer], want.target)
+
+
+def untranslated(given: translate.Given) -> list[Segment]:
+    """What is said and has no target text yet."""
+    return [s for s in given.script.segments if s.kind == "speech" and s.text and s.id not in given.texts]
+
+
+def same_language(given: translate.Given, want: Wanted) -> bool:
+    """Whether the source's own text is to be spoken."""
+    return not want.translate or languages.matches(given.script.language, want.target)
+
+
+def language_pair(given: translate.Given, want: Wanted) -> str:
+    """What the translator needs, "en>es". Raises BadSettings when nobody told which language is spoken."""
+    if given.script.language == "und":
+        raise BadSettings("nobody told which language is spoken", "say so with --from, for example --from en")
+    return f"{given.script.language}>{want.target}"
+
+
+def shaped_takes(
+    run: Run, lines: Mapping[str, Line], casting: Casting, natural: Mapping[str, speak.Take], placed: tuple[Placement, ...]
+) -> dict[str, speak.Take]:
+    """Takes of exactly the placed lengths: the engine is asked for its own rate first, the stretcher does the rest."""
+    takes = dict(natural)
+    features = run.tools["tts"].engine.info.features
+    if "rate" in features:
+        rates = {p.id: speak.engine_rate(p.rate) for p in placed}
+        faster = [id_ for id_, rate in rates.items() if rate != 1.0]
+        parts = [speak.part(lines[id_], casting, rates[id_]) for id_ in faster]
+        takes.update(zip(faster, run.map(speak.synthesize, parts), strict=True))
+    unfit = [p for p in placed if takes[p.id].duration != p.duration]
+    stretched = run.map(speak.shape, [speak.Stretching(takes[p.id], p.duration) for p in unfit])
+    return takes | {p.id: take for p, take in zip(unfit, stretched, strict=True)}
+
+
+def mastered(
+    run: Run, cut: tuple[render.Block, ...], gain_db: float, want: Wanted
+) -> tuple[tuple[render.Rendered, ...], render.Levels]:
+    """The rendered blocks. Where limiting took loudness away, the gain is raised once or twice to make up for it."""
+    target = want.mixing.target_lufs
+    for attempt in range(3):
+        rendered = run.map(render.mix_block, render.masters(cut, gain_db, want.mixing))
+        peak = max((r.true_peak for r in rendered), default=0.0)
+        after = run.step(render.programme, tuple(r.energies for r in rendered), peak)
+        short = round(target - after.integrated, 2)
+        if attempt == 2 or not render.TOLERANCE_LU < short < 6:
+            break
+        gain_db = round(gain_db + short, 2)
+    if abs(short) > 0.5:
+        text = f"the programme ends at {after.integrated:.1f} LUFS instead of {target:.1f}: the true-peak limit allows no more"
+        run.note(Notice("loudness-missed", text))
+    return rendered, after
+
+
+def write_subtitles(run: Run, script: Script, said: tuple[deliver.Said, ...], want: Wanted, fps: float) -> Subtitles:
+    """The wanted subtitles as artifacts; the target's first."""
+    made: Subtitles = ()
+    if want.delivery.subs in ("target", "both"):
+        captions = deliver.Captions("target", want.target, fps)
+        made += run.step(deliver.subtitle, said, captions, want.delivery.subs_formats)
+    original = deliver.said_in_source(script.segments)
+    if original and want.delivery.subs in ("source", "both"):
+        captions = deliver.Captions("source", script.language, fps)
+        made += run.step(deliver.subtitle, original, captions, want.delivery.subs_formats)
+    return made
+
+
+def start_film(run: Run, film: deliver.Film, rendered: tuple[render.Rendered, ...], subtitles: Subtitles) -> Handle[Path]:
+    """The film itself, with the subtitles that are SRT inside."""
+    path = run.project / f"dub.{film.language}.{film.container}"
+    return run.deliver(deliver.mux, path, film, tuple(r.aac for r in rendered), tuple(s for s in subtitles if s.format == "srt"))
+
+
+def start_stems(run: Run, rendered: tuple[render.Rendered, ...], target: str) -> dict[str, Handle[Path]]:
+    """The full-length stems; dub and background sum to the mix."""
+    parts: dict[str, tuple[Artifact, ...]] = {
+        "dub": tuple(r.dub for r in rendered),
+        "background": tuple(r.background for r in rendered),
+        "mix": tuple(r.mix for r in rendered),
+    }
+    folder = run.project / "stems"
+    return {name: run.deliver(deliver.stem, folder / f"{name}.{target}.flac", files) for name, files in parts.items()}
+
+
+def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> render.Levels:
+    """Lays a finished speech track over a video's own sound, which steps back under it; the film goes to `target`."""
+    source, voice = (run.step(listen.probe, run.adopt(path)) for path in (video, speech))
+    track, spoken = listen.audio_track(source, want.audio_track), listen.audio_track(voice, None)
+    sounds = run.start(listen.extract, source, track), run.start(listen.extract, voice, spoken)
+    heard, said = (sound.result() for sound in sounds)
+    laid, talk = run.step(render.speech_track, said, heard.sound.frames)
+    cut = tuple(render.blocks(heard.sound, laid, talk, want.mixing.ducking_db))
+    gain_db = run.step(render.level, run.map(render.measure_block, cut), want.mixing.target_lufs, None)
+    rendered, after = mastered(run, cut, gain_db, want)
+    run.deliver(
+        deliver.mux, target, source, track, tuple(r.aac for r in rendered), (), want.target, want.delivery.container
+    ).result()
+    return after
+
+
+def into(want: Wanted, container: str) -> Wanted:
+    """`want` with another container."""
+    return replace(want, delivery=replace(want.delivery, container="mp4" if container == "mp4" else "mkv"))

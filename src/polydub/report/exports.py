@@ -1,0 +1,75 @@
+"""Hand-over formats: EDL and OTIO of the placed lines, RTTM of the speakers. Pure text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from polydub.types import Placement, Segment
+
+
+def rttm(name: str, segments: Sequence[Segment]) -> str:
+    """Who speaks when, as NIST RTTM; blanks in names become underscores."""
+    file = _word(name)
+    return "".join(
+        f"SPEAKER {file} 1 {s.start:.3f} {s.duration:.3f} <NA> <NA> {_word(s.speaker)} <NA> <NA>\n"
+        for s in segments
+        if s.kind == "speech"
+    )
+
+
+def edl(title: str, placed: Sequence[Placement], fps: float) -> str:
+    """CMX 3600: one audio event for each placed line, out of the full-length dub stem, at `fps` (25 when 0), non-drop."""
+    rate = fps or 25.0
+    rows = [f"TITLE: {_line(title)}", "FCM: NON-DROP FRAME", ""]
+    for number, p in enumerate(sorted(placed, key=lambda p: p.start), 1):
+        begin, end = _timecode(p.start, rate), _timecode(p.start + p.duration, rate)
+        rows.append(f"{number:03d}  AX       A     C        {begin} {end} {begin} {end}")
+        rows.append(f"* FROM CLIP NAME: {_line(p.speaker)} {p.id}")
+    return "\n".join(rows) + "\n"
+
+
+def otio(title: str, placed: Sequence[Placement], stem: str) -> str:
+    """OpenTimelineIO JSON: one audio track for each speaker, clips and gaps at 1,000 units a second, media `stem` (a path)."""
+    tracks: list[dict[str, Any]] = []
+    for speaker, lines in groupby(sorted(placed, key=lambda p: (p.speaker, p.start)), key=lambda p: p.speaker):
+        at, children = 0.0, list[dict[str, Any]]()
+        for p in lines:
+            if p.start > at:
+                children.append({"OTIO_SCHEMA": "Gap.1", "source_range": _range(at, p.start - at)})
+            begin = max(p.start, at)  # a track cannot hold two things at once; an overflow is told in the report
+            length = p.start + p.duration - begin
+            if length <= 0:
+                continue
+            media = {"OTIO_SCHEMA": "ExternalReference.1", "target_url": stem, "available_range": None}
+            facts = {"polydub": {"line": p.id, "rate": p.rate, "shift": p.shift}}
+            children.append({"OTIO_SCHEMA": "Clip.1", "name": p.id, "source_range": _range(begin, length),
+                             "media_reference": media, "metadata": facts})  # fmt: skip
+            at = begin + length
+        tracks.append({"OTIO_SCHEMA": "Track.1", "kind": "Audio", "name": speaker, "children": children})
+    stack = {"OTIO_SCHEMA": "Stack.1", "name": "tracks", "children": tracks}
+    return json.dumps({"OTIO_SCHEMA": "Timeline.1", "name": title, "tracks": stack}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _range(start: float, length: float) -> dict[str, Any]:
+    def time(value: float) -> dict[str, Any]:
+        return {"OTIO_SCHEMA": "RationalTime.1", "value": round(value * 1000), "rate": 1000}
+
+    return {"OTIO_SCHEMA": "TimeRange.1", "start_time": time(start), "duration": time(length)}
+
+
+def _timecode(seconds: float, fps: float) -> str:
+    base = max(1, round(fps))
+    frame = round(seconds * fps)
+    return f"{frame // base // 3600:02d}:{frame // base // 60 % 60:02d}:{frame // base % 60:02d}:{frame % base:02d}"
+
+
+def _word(text: str) -> str:
+    return re.sub(r"\s", "_", text)
+
+
+def _line(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f]", " ", text)

@@ -1,0 +1,427 @@
+"""The memo runner: `run.step(f, x)` reads as `f(x)`, is done once and remembered.
+
+The key of a call is the hash of the stage's name and version, the identity of its engine and the arguments; files
+enter by content. `map` does the same item by item, `start` is `step` without waiting. An engine is opened on the
+first call that is not remembered. Stages run in threads (their heavy parts leave the interpreter lock), as many as
+their resource allows; nothing here knows what a stage does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints
+
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
+
+from polydub.engines.base import Kind
+from polydub.engines.pool import EnginePool, Tool
+from polydub.errors import Cancelled, EngineFailed, PolydubError, StrictNotice
+from polydub.store import Remembered, Store, writing
+from polydub.types import Artifact, Notice, Progress
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+COMMIT_S = 0.2  # finished items are written to the memo at least this often
+_NOTICES = TypeAdapter(tuple[Notice, ...])
+
+
+@dataclass(frozen=True)
+class Stage(Generic[P, R]):
+    """A function that may be remembered. Raise `version` whenever its results change."""
+
+    name: str
+    version: int
+    function: Callable[..., R]
+    engine: Kind | None
+
+    def __call__(self, *args: Any) -> R:
+        """The bare function: work, engine (if the stage has one), arguments."""
+        return self.function(*args)
+
+    @property
+    def returns(self) -> TypeAdapter[Any]:
+        """How its results are written and read."""
+        return _adapter(self.function)
+
+
+@cache
+def _adapter(function: Callable[..., Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(get_type_hints(function)["return"])
+
+
+def stage(name: str, *, version: int = 1) -> Callable[[Callable[Concatenate[Work, P], R]], Stage[P, R]]:
+    """Marks `function(work, *arguments)` as a stage."""
+
+    def mark(function: Callable[Concatenate[Work, P], R]) -> Stage[P, R]:
+        return Stage(name, version, function, None)
+
+    return mark
+
+
+def engine_stage(name: str, kind: Kind, *, version: int = 1) -> Callable[[Callable[Concatenate[Work, Any, P], R]], Stage[P, R]]:
+    """Marks `function(work, engine, *arguments)` as a stage; the runner injects the loaded engine of `kind`."""
+
+    def mark(function: Callable[Concatenate[Work, Any, P], R]) -> Stage[P, R]:
+        return Stage(name, version, function, kind)
+
+    return mark
+
+
+class Work:
+    """What a stage may touch besides its arguments: a scratch folder, the store's files, notices, progress.
+
+    Attributes: scratch: private folder, gone afterwards. jobs: threads the stage may use for itself.
+    """
+
+    def __init__(self, run: Run, scratch: Path, report: Callable[[float], None]) -> None:
+        self._run, self.scratch, self._report = run, scratch, report
+        self.jobs = run.jobs
+        self.notices: list[Notice] = []
+
+    def path(self, artifact: Artifact) -> Path:
+        """Where the file lies; read only."""
+        return self._run.store.path(artifact)
+
+    def keep(self, file: Path) -> Artifact:
+        """Move a finished file of the scratch folder into the store."""
+        return self._run.store.keep(file)
+
+    def notice(self, notice: Notice) -> None:
+        """Tell the user; remembered with the result."""
+        self.notices.append(notice)
+
+    def progress(self, share: float) -> None:
+        """How much of this call is done, 0 to 1. Raises Cancelled when the user stopped the run."""
+        self._run.check()
+        self._report(share)
+
+
+@dataclass
+class Count:
+    """What happened to one stage in this run."""
+
+    seconds: float = 0.0
+    ran: int = 0
+    remembered: int = 0
+
+
+@dataclass(frozen=True)
+class Previous:
+    """Stands for the result of the last finished run; resolved when the step's other arguments are known."""
+
+    name: str
+
+
+class Handle(Generic[R]):
+    """A result that is being made; later steps accept it as an argument."""
+
+    def __init__(self, future: Future[R]) -> None:
+        self._future = future
+
+    def result(self) -> R:
+        """Wait for it. Raises what the stage raised."""
+        while True:
+            done, _ = wait([self._future], timeout=0.5)  # short waits let Ctrl-C through
+            if done:
+                return self._future.result()
+
+
+@dataclass(frozen=True)
+class How:
+    """How a run behaves. jobs: threads, 0 = one per core. strict: warnings become errors. sink: receives Progress."""
+
+    jobs: int = 0
+    strict: bool = False
+    sink: Callable[[Progress], None] = lambda progress: None
+
+
+class Run:
+    """One dub in the making: its store, engines, edits, counts and notices.
+
+    Args:
+        store: where results are remembered.
+        project: the project folder (edits, state, deliveries).
+        how: threads, strictness, progress.
+        pool: loaded engines, shared between runs; its owner closes it.
+
+    Attributes: tools: the engine chosen for each kind, filled before a stage needs it. edits: by name and id.
+    state: what `finish` of the last run returned.
+    """
+
+    def __init__(self, store: Store, project: Path, how: How | None = None, pool: EnginePool | None = None) -> None:
+        how = how or How()
+        self.store, self.project, self.sink, self.strict = store, project, how.sink, how.strict
+        self.jobs = how.jobs or os.cpu_count() or 1
+        self.tools: dict[Kind, Tool] = {}
+        self.counts: dict[str, Count] = {}
+        self.edits: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
+        self.state: dict[str, Any] = {}
+        self._new_state: dict[str, Any] = {}
+        self._pool = pool or EnginePool()
+        self._owns_pool = pool is None
+        self._threads = ThreadPoolExecutor(self.jobs, "polydub-work")
+        self._steps = ThreadPoolExecutor(64, "polydub-step")  # these only wait
+        self._stop = threading.Event()
+        self._notices: list[tuple[int, tuple[Notice, ...]]] = []
+        self._calls = 0
+        self._lock = threading.Lock()
+
+    # lifetime
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.cancel()
+        self._steps.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        if self._owns_pool:
+            self._pool.close()
+
+    def cancel(self) -> None:
+        """Stop as soon as possible; what is finished stays remembered."""
+        self._stop.set()
+
+    def check(self) -> None:
+        """Raises Cancelled after `cancel`."""
+        if self._stop.is_set():
+            raise Cancelled("stopped", "run the same command again to continue: finished work is kept")
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """All notices so far, in the order of the calls, each once."""
+        ordered = [notice for _, notices in sorted(self._notices, key=lambda pair: pair[0]) for notice in notices]
+        return tuple(dict.fromkeys(ordered))
+
+    def note(self, *notices: Notice) -> None:
+        """Add notices that belong to no stage. Raises StrictNotice under --strict."""
+        self._take_notices(self._number(), notices)
+
+    # the user's files and edits
+
+    def adopt(self, file: Path) -> Artifact:
+        """A file of the user's as an argument: known by content, left where it is."""
+        return self.store.adopt(file)
+
+    def edited(self, name: str, items: Sequence[T]) -> tuple[T, ...]:
+        """`items` with what a person has set laid over them, by id."""
+        edits = self.edits.get(name, {})
+        return tuple(replace(cast(Any, item), **edits.get(cast(Any, item).id, {})) for item in items)
+
+    def previous(self, name: str) -> Any:
+        """What the step that gets this argument returned in the last finished run with other arguments, else None."""
+        return Previous(name)
+
+    # steps
+
+    def step(self, stage: Stage[P, R], *args: Any) -> R:
+        """`stage(*args)`, remembered. Arguments may be handles."""
+        return self.start(stage, *args).result()
+
+    def start(self, stage: Stage[P, R], *args: Any) -> Handle[R]:
+        """As `step`, without waiting."""
+        number = self._number()
+        return Handle(self._steps.submit(lambda: self._map(number, stage, [args])[0]))
+
+    def map(self, stage: Stage[P, R], items: Sequence[Any] | Handle[Any], *args: Any) -> tuple[R, ...]:
+        """`stage(item, *args)` for each item, remembered one by one, in order."""
+        return tuple(self._map(self._number(), stage, [(item, *args) for item in _resolve(items)]))
+
+    def deliver(self, stage: Stage[P, str], target: Path, *args: Any) -> Handle[Path]:
+        """A step whose result is one file, named by the stage in its scratch folder, which goes to `target` and nowhere else.
+
+        It is made again when the arguments changed or the file at `target` is gone or was touched. Does not wait.
+        """
+        number = self._number()
+        return Handle(self._steps.submit(lambda: self._deliver(number, stage, target, args)))
+
+    def finish(self) -> dict[str, Any]:
+        """What the next run may ask for with `previous`; to be written when the whole run has succeeded."""
+        return {**self.state, **self._new_state}
+
+    # inside
+
+    def _number(self) -> int:
+        with self._lock:
+            self._calls += 1
+            return self._calls
+
+    def _count(self, stage: Stage[..., Any]) -> Count:
+        with self._lock:
+            return self.counts.setdefault(stage.name, Count())
+
+    def _take_notices(self, number: int, notices: Sequence[Notice]) -> None:
+        with self._lock:
+            self._notices.append((number, tuple(notices)))
+        worrying = [notice for notice in notices if notice.severity == "warning"]
+        if self.strict and worrying:
+            raise StrictNotice(worrying[0].text, "mend it, or run without --strict")
+
+    def _call(self, stage: Stage[..., Any], args: Sequence[Any]) -> _Call:
+        """Resolves handles and Previous, and computes the key."""
+        values = [_resolve(arg) for arg in args]
+        identity = dict(self.tools[stage.engine].identity) if stage.engine else None
+        inputs = [stage.name, stage.version, identity, [None if isinstance(v, Previous) else v for v in values]]
+        key = digest = _digest(inputs)
+        for at, value in enumerate(values):
+            if isinstance(value, Previous):
+                last = self.state.get(value.name, {})
+                used = last.get("previous") if last.get("inputs") == digest else last.get("value")
+                self._new_state[value.name] = {"inputs": digest, "previous": used}
+                values[at] = None if used is None else stage.returns.validate_python(used)
+                key = _digest([key, used])
+                return _Call(stage, key, tuple(values), value.name)
+        return _Call(stage, key, tuple(values), None)
+
+    def _map(self, number: int, stage: Stage[..., Any], items: Sequence[Sequence[Any]]) -> list[Any]:
+        began, count = time.monotonic(), self._count(stage)
+        calls = [self._call(stage, args) for args in items]
+        results: dict[str, Any] = {}
+        notices: dict[str, tuple[Notice, ...]] = {}
+        rows = self.store.look_up([call.key for call in calls])
+        for key, row in rows.items():
+            result = stage.returns.validate_json(row.output)
+            if all(map(self.store.has, _artifacts(result))):
+                results[key], notices[key] = result, _NOTICES.validate_json(row.notices)
+        self.store.forget([key for key in rows if key not in results])
+        missing = {call.key: call for call in calls if call.key not in results}
+        count.remembered += len(calls) - len(missing)
+        self.sink(Progress(stage.name, len(calls) - len(missing), len(calls), len(results)))
+        for key, result, told in self._make(stage, list(missing.values()), len(calls)):
+            results[key], notices[key] = result, told
+            count.ran += 1
+        count.seconds += time.monotonic() - began
+        self._take_notices(number, [notice for call in calls for notice in notices[call.key]])
+        for call in calls:
+            if call.remembers:
+                self._new_state[call.remembers]["value"] = to_jsonable_python(results[call.key])
+        return [results[call.key] for call in calls]
+
+    def _deliver(self, number: int, stage: Stage[..., str], target: Path, args: Sequence[Any]) -> Path:
+        began = time.monotonic()
+        call = self._call(stage, args)
+        row = self.store.look_up([call.key]).get(call.key)
+        count = self._count(stage)
+        if row and self.store.delivered(target) == call.key:
+            count.remembered += 1
+            notices = _NOTICES.validate_json(row.notices)
+        else:
+            self.sink(Progress(stage.name, 0, 100))
+            with writing(target.parent):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            with self.store.scratch(near=target.parent) as scratch:
+                name, notices = self._run_stage(call, scratch)
+                self.store.deliver(scratch / name, target, call.key)
+            self.store.forget([call.key])
+            self.store.remember([Remembered(call.key, stage.name, "null", _NOTICES.dump_json(notices).decode())])
+            count.ran += 1
+        self.sink(Progress(stage.name, 100, 100, count.remembered))
+        count.seconds += time.monotonic() - began
+        self._take_notices(number, notices)
+        return target
+
+    def _make(self, stage: Stage[..., Any], calls: list[_Call], total: int) -> Iterator[tuple[str, Any, tuple[Notice, ...]]]:
+        """Runs the calls that are not remembered, yields their results and remembers them in small groups."""
+        waiting = {self._threads.submit(self._once, call, alone=total == 1): call for call in calls}
+        rows: list[Remembered] = []
+        committed, done = time.monotonic(), total - len(calls)
+        try:
+            while waiting:
+                finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                self.check()
+                for future in finished:
+                    call = waiting.pop(future)
+                    result, notices = future.result()
+                    output = stage.returns.dump_json(result).decode()
+                    rows.append(Remembered(call.key, stage.name, output, _NOTICES.dump_json(notices).decode()))
+                    yield call.key, result, notices
+                done += len(finished)
+                self.sink(Progress(stage.name, done, total, total - len(calls)))
+                if rows and (not waiting or time.monotonic() - committed > COMMIT_S):
+                    self.store.remember(rows)
+                    rows, committed = [], time.monotonic()
+        finally:
+            for future in waiting:
+                future.cancel()
+            if rows:
+                self.store.remember(rows)
+
+    def _once(self, call: _Call, *, alone: bool) -> tuple[Any, tuple[Notice, ...]]:
+        self.check()
+        with self.store.scratch() as scratch:
+            return self._run_stage(call, scratch, alone=alone)
+
+    def _run_stage(self, call: _Call, scratch: Path, *, alone: bool = True) -> tuple[Any, tuple[Notice, ...]]:
+        """Calls the function itself, with its engine if it has one."""
+        stage = call.stage
+
+        def report(share: float) -> None:
+            if alone:
+                self.sink(Progress(stage.name, round(100 * share), 100))
+
+        work = Work(self, scratch, report)
+        tool = self.tools[stage.engine] if stage.engine else None
+        try:
+            with writing(scratch):
+                if tool is None:
+                    result = stage.function(work, *call.args)
+                else:
+                    with self._pool.borrow(tool, self.jobs) as engine:
+                        result = stage.function(work, engine, *call.args)
+        except PolydubError as error:
+            error.stage = error.stage or stage.name
+            error.engine = error.engine or (tool.engine.info.name if tool else None)
+            raise
+        except Exception as error:  # an engine may raise anything; our own faults pass through
+            if tool is None:
+                raise
+            name = tool.engine.info.name
+            failed = EngineFailed(f"{name} failed in {stage.name}: {error}", "try again with --debug, or choose another engine")
+            failed.stage, failed.engine = stage.name, name
+            raise failed from error
+        return result, tuple(replace(notice, stage=notice.stage or stage.name) for notice in work.notices)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call with its key; `remembers` names the Previous whose next value this call makes."""
+
+    stage: Stage[..., Any]
+    key: str
+    args: tuple[Any, ...]
+    remembers: str | None
+
+
+def _digest(document: Any) -> str:
+    text = json.dumps(to_jsonable_python(document), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _resolve(value: Any) -> Any:
+    return cast("Handle[Any]", value).result() if isinstance(value, Handle) else value
+
+
+def _artifacts(value: Any) -> Iterator[Artifact]:
+    """Every artifact that a result mentions."""
+    if isinstance(value, Artifact):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in cast("Sequence[Any]", value):
+            yield from _artifacts(item)
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[Any, Any]", value).values():
+            yield from _artifacts(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for part in fields(value):
+            yield from _artifacts(getattr(value, part.name))

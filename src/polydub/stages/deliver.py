@@ -1,0 +1,129 @@
+"""The files a user gets: subtitles, stems, the dubbed film. Big files go straight to their place in the project folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from polydub import languages
+from polydub.runner import Work, stage
+from polydub.types import Artifact, Cue, Placement, Segment, Source, Span, Track, seconds
+
+if TYPE_CHECKING:
+    from polydub.media.ffmpeg import SubTrack
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One thing said, for subtitles: when it is heard, by whom, and its text."""
+
+    start: float
+    end: float
+    speaker: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubtitleFile:
+    """One subtitle file. `role` is source or target, `format` srt, vtt or ass."""
+
+    role: str
+    language: str
+    format: str
+    file: Artifact
+
+
+def said_in_source(segments: Sequence[Segment]) -> tuple[Said, ...]:
+    """The source's own text at its own times."""
+    return tuple(Said(s.start, s.end, s.speaker, s.text) for s in segments if s.text)
+
+
+def said_in_dub(placed: Sequence[Placement], texts: dict[str, str]) -> tuple[Said, ...]:
+    """The target text at the times at which it is spoken in the dub."""
+    ordered = sorted(placed, key=lambda p: p.start)
+    return tuple(Said(p.start, seconds(p.start + p.duration), p.speaker, texts[p.id]) for p in ordered if texts[p.id])
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """What a set of subtitles is for. `fps`: frames per second of the picture, 0 without one."""
+
+    role: str
+    language: str
+    fps: float
+
+
+@stage("subtitle")
+def subtitle(work: Work, said: tuple[Said, ...], what: Captions, formats: tuple[str, ...]) -> tuple[SubtitleFile, ...]:
+    """Cues by the timed-text rules, as SRT (always, for the container) and in the wanted formats."""
+    from polydub.text import cues as rules
+
+    cues: list[Cue] = []
+    many = len({s.speaker for s in said}) > 1
+    for s in said:
+        cues.extend(rules.split_into_cues(s.text, Span(s.start, s.end), speaker=s.speaker if many else ""))
+    closed = rules.close_gaps(cues, what.fps or 25.0)
+    made: list[SubtitleFile] = []
+    for form in dict.fromkeys(("srt", *formats)):
+        text = write_cues(closed, form)
+        file = work.scratch / f"cues.{form}"
+        file.write_text(text, encoding="utf-8", newline="\n")
+        made.append(SubtitleFile(what.role, what.language, form, work.keep(file)))
+    return tuple(made)
+
+
+def write_cues(cues: Sequence[Cue], form: str) -> str:
+    """Cues as the text of a subtitle file: srt, vtt or ass."""
+    from polydub.text import cues as rules
+
+    if form == "ass":
+        return rules.write_ass(cues, "polydub")
+    return rules.write_vtt(cues) if form == "vtt" else rules.write_srt(cues)
+
+
+@stage("stem")
+def stem(work: Work, parts: tuple[Artifact, ...]) -> str:
+    """One full-length FLAC from its blocks."""
+    from polydub.media.flac import join_flac
+
+    join_flac([work.path(part) for part in parts], work.scratch / "stem.flac")
+    return "stem.flac"
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What is muxed around a dub: the source, its dubbed audio track, the dub's language, the container."""
+
+    source: Source
+    track: Track
+    language: str
+    container: Literal["mkv", "mp4"]
+
+
+@stage("mux")
+def mux(work: Work, film: Film, speech: tuple[Artifact, ...], subs: tuple[SubtitleFile, ...]) -> str:
+    """The film with the dub as default sound, the original sound kept, soft subtitles, the picture copied."""
+    from polydub.media import ffmpeg
+
+    joined = work.scratch / "dub.aac"
+    with joined.open("wb") as out:
+        for part in speech:
+            with work.path(part).open("rb") as block:
+                shutil.copyfileobj(block, out, 1 << 20)
+    title = f"{languages.title(film.language)} dub"
+    dub = ffmpeg.DubTrack(joined, film.language, languages.iso639_2(film.language), title)
+    tracks = tuple(_track(work, sub) for sub in subs)
+    link = ffmpeg.safe_link(work.path(film.source.media), work.scratch)
+    plan = ffmpeg.MuxPlan(link, film.source, film.container, (dub,), tracks, film.track)
+    name = f"film.{film.container}"
+    for notice in ffmpeg.mux(plan, work.scratch / name, work.progress):
+        work.notice(notice)
+    return name
+
+
+def _track(work: Work, sub: SubtitleFile) -> SubTrack:
+    from polydub.media import ffmpeg
+
+    return ffmpeg.SubTrack(work.path(sub.file), sub.language, languages.iso639_2(sub.language), languages.title(sub.language))

@@ -1,0 +1,263 @@
+"""From placed takes to a file one can play: blocks, levels, mix, subtitles, mux.
+
+Everything that is heard is made in blocks of 30 s that know only what is near them. So all cores work, memory does not
+know the length of the film, and an edit renders one or two blocks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from polydub.runner import Work, stage
+from polydub.stages.listen import PEAKS_HZ, Heard
+from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Energies, Notice, Placement, Sound, Span, Take, bridged, seconds
+from polydub.wants import Mixing
+
+if TYPE_CHECKING:
+    from polydub.types import Samples
+
+PRE = 64 * FRAME  # encoded before a block and dropped; with fewer frames joins are heard (measured up to 33 dB over one piece)
+POST = 4 * FRAME  # the encoder looks ahead
+MARGIN = 2048  # samples beyond both for the limiter's reach of 960
+BRIDGE_S = 0.8  # in shorter pauses the bed does not come up
+HEADROOM_DB = 1.0  # what AAC usually adds to true peaks; more is taken where a block needs it
+TOLERANCE_LU = 0.2  # an edit that moves the programme by less keeps the old gain, and so the other blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Laying:
+    """A take on the film: where it begins, in samples, and its gain."""
+
+    sound: Artifact
+    start: int
+    frames: int
+    gain_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """All that is needed to render samples `first` to `first + frames` of a film of `film` samples.
+
+    Attributes: bed: the source's blocks around it, the first of them number `bed_first`. spans: where the bed steps
+    back, clipped to the neighbourhood. layings: the takes that reach into the neighbourhood.
+    """
+
+    first: int
+    frames: int
+    film: int
+    channels: int
+    bed_first: int
+    bed: tuple[Artifact, ...]
+    ducking_db: float
+    spans: tuple[Span, ...]
+    layings: tuple[Laying, ...]
+
+
+def layings(placed: Sequence[Placement], takes: Mapping[str, Take], dialogue_lufs: float) -> tuple[Laying, ...]:
+    """Each placed take at the level of the source's dialogue, in order of time."""
+    made: list[Laying] = []
+    for p in placed:
+        take = takes[p.id]
+        gain_db = round(min(max(dialogue_lufs - take.loudness, -40.0), 30.0), 2)
+        made.append(Laying(take.sound, round(p.start * RATE_HZ), round(p.duration * RATE_HZ), gain_db))
+    return tuple(sorted(made, key=lambda x: x.start))
+
+
+@stage("speech-track")
+def speech_track(work: Work, speech: Heard, film: int) -> tuple[tuple[Laying, ...], tuple[Span, ...]]:
+    """A finished speech track as layings at its own level, and where it is audible (cells above -50 LUFS)."""
+    from polydub.audio import loudness
+
+    cells = loudness.join(speech.energies) / loudness.CELL
+    audible = [Span(n / 10, (n + 1) / 10) for n, power in enumerate(cells) if power > 1e-5]
+    made: list[Laying] = []
+    for number, file in enumerate(speech.sound.blocks):
+        frames = min(BLOCK, speech.sound.frames - number * BLOCK, film - number * BLOCK)
+        if frames > 0:
+            made.append(Laying(file, number * BLOCK, frames, 0.0))
+    if speech.sound.frames > film:
+        late = (speech.sound.frames - film) / RATE_HZ
+        work.notice(
+            Notice("speech-cut", f"the speech is {late:.1f} s longer than the film; what is beyond its end is not heard")
+        )
+    return tuple(made), bridged(audible, BRIDGE_S)
+
+
+def blocks(sound: Sound, laid: Sequence[Laying], talk: Sequence[Span], ducking_db: float) -> Iterator[Block]:
+    """Cuts the film; `talk` is where the bed steps back."""
+    spans = bridged(talk, BRIDGE_S)
+    for first in range(0, sound.frames, BLOCK):
+        frames = min(BLOCK, sound.frames - first)
+        low, high = first - PRE - MARGIN, first + frames + POST + MARGIN
+        beds = range(max(0, low // BLOCK), min(len(sound.blocks), -(-high // BLOCK)))
+        near = Span(low / RATE_HZ - 2, high / RATE_HZ + 2)  # farther than any ramp of the ducking
+        clipped = (Span(seconds(max(s.start, near.start)), seconds(min(s.end, near.end))) for s in spans if s.overlap(near) > 0)
+        inside = tuple(x for x in laid if x.start < high and x.start + x.frames > low)
+        bed = tuple(sound.blocks[n] for n in beds)
+        yield Block(first, frames, sound.frames, sound.channels, beds.start, bed, ducking_db, tuple(clipped), inside)
+
+
+@stage("measure-block")
+def measure_block(work: Work, block: Block) -> Energies:
+    """Loudness of one block of the mix before any programme gain."""
+    from polydub.audio import loudness
+
+    low = max(0, block.first - loudness.SETTLE)
+    bed, dub = _stems(work, block, low, block.first + block.frames)
+    return loudness.energies(bed + dub, block.first, block.first - low)
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Loudness of a whole film, LUFS and LU; `true_peak` in dBTP."""
+
+    integrated: float
+    range_lu: float
+    true_peak: float
+    curve: tuple[float, ...]
+
+
+@stage("source-levels")
+def source_levels(work: Work, heard: Heard, talk: tuple[Span, ...]) -> tuple[Levels, float]:
+    """Loudness of the source's sound, and of the talk in it (LUFS)."""
+    from polydub.audio import loudness
+
+    cells = loudness.join(heard.energies)
+    level = loudness.dialogue_level(cells, talk)
+    return _levels(heard.energies, heard.true_peak), round(level.dialogue, 2)
+
+
+def _levels(energies: Sequence[Energies], true_peak: float) -> Levels:
+    from polydub.audio import loudness
+    from polydub.audio.signal import decibels
+
+    cells = loudness.join(energies)
+    curve = tuple(round(float(value), 1) for value in loudness.short_term(cells))
+    whole = round(loudness.integrated(cells), 2)
+    return Levels(whole, round(loudness.loudness_range(cells), 1), round(decibels(true_peak), 2), curve)
+
+
+@stage("level")
+def level(work: Work, measured: tuple[Energies, ...], target_lufs: float, previous: float | None) -> float:
+    """Programme gain in dB. A previous gain that still meets the target within TOLERANCE_LU is kept."""
+    from polydub.audio import loudness
+
+    found = loudness.integrated(loudness.join(measured))
+    if found <= loudness.SILENT_LUFS:
+        return 0.0
+    gain_db = round(min(target_lufs - found, 40.0), 2)
+    return previous if previous is not None and abs(previous - gain_db) <= TOLERANCE_LU else gain_db
+
+
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A block and how it is mastered."""
+
+    block: Block
+    gain_db: float
+    true_peak_dbtp: float
+    kbit_per_channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One finished block: its AAC packets, its stems, and what the decoded packets measure.
+
+    Attributes: true_peak: linear, after decoding. dub_peaks: PEAKS_HZ absolute peaks a second, for pictures.
+    """
+
+    aac: Artifact
+    dub: Artifact
+    background: Artifact
+    mix: Artifact
+    energies: Energies
+    true_peak: float
+    limited_db: float
+    dub_peaks: tuple[float, ...]
+
+
+@stage("mix-block")
+def mix_block(work: Work, master: Master) -> Rendered:
+    """Mixes, limits, encodes and measures one block; its stems sum to its mix.
+
+    AAC changes peaks, so the block is decoded again, and encoded with a lower ceiling while it passes the limit.
+    """
+    import numpy as np
+
+    from polydub.audio import loudness, signal
+    from polydub.audio.limiter import limit
+    from polydub.media.aac import decode_aac_block, encode_aac_block
+
+    block = master.block
+    low, high = max(0, block.first - PRE), min(block.first + block.frames + POST, block.film)
+    outer = max(0, low - MARGIN), min(high + MARGIN, block.film)
+    bed, dub = (stem * signal.gain(master.gain_db) for stem in _stems(work, block, *outer))
+    mix = bed + dub
+    ceiling_db = master.true_peak_dbtp - HEADROOM_DB
+    while True:
+        curve = limit(mix, signal.gain(ceiling_db))
+        mastered = mix if curve is None else mix * curve
+        inner = mastered[:, low - outer[0] : high - outer[0]]
+        encoded = encode_aac_block(inner, low, block.first, block.frames, master.kbit_per_channel * block.channels)
+        heard = decode_aac_block(encoded, block.channels)[:, : block.frames]
+        peak = loudness.true_peak(heard)
+        excess = signal.decibels(peak) - master.true_peak_dbtp
+        if excess <= -0.05 or peak == 0:
+            break
+        ceiling_db -= excess + 0.15
+    own = slice(block.first - outer[0], block.first - outer[0] + block.frames)
+    factor = 1.0 if curve is None else curve[own]
+    aac = work.scratch / "block.aac"
+    aac.write_bytes(encoded.packets)
+    stems = {"dub": dub[:, own] * factor, "background": bed[:, own] * factor, "mix": mastered[:, own]}
+    files = {name: _keep(work, name, samples) for name, samples in stems.items()}
+    columns = signal.peaks(stems["dub"], RATE_HZ // PEAKS_HZ)
+    settle = mastered[:, max(0, own.start - loudness.SETTLE) : own.start]
+    return Rendered(
+        work.keep(aac), files["dub"], files["background"], files["mix"],
+        loudness.energies(np.concatenate([settle, heard], axis=1), block.first, settle.shape[1]),
+        round(peak, 6), round(0.0 if curve is None else -signal.decibels(float(curve[own].min())), 2),
+        tuple(round(float(value), 3) for value in columns),
+    )  # fmt: skip
+
+
+def _keep(work: Work, name: str, samples: Samples) -> Artifact:
+    from polydub.media.flac import write_flac
+
+    file = work.scratch / f"{name}.flac"
+    write_flac(file, samples)
+    return work.keep(file)
+
+
+def _stems(work: Work, block: Block, low: int, high: int) -> tuple[Samples, Samples]:
+    """The ducked bed and the dub of samples `low` to `high`, both (channels, frames), before any programme gain."""
+    import numpy as np
+
+    from polydub.audio import mix
+    from polydub.media.flac import read_flac
+
+    pieces: list[Samples] = []
+    for number, file in enumerate(block.bed, block.bed_first):
+        start, stop = max(low, number * BLOCK), min(high, (number + 1) * BLOCK)
+        if start < stop:
+            pieces.append(read_flac(work.path(file), start - number * BLOCK, stop - start))
+    bed = np.concatenate(pieces, axis=1) * mix.duck(block.spans, low, high - low, mix.Ducking(block.ducking_db))
+    takes = [
+        mix.Laid(read_flac(work.path(x.sound), 0, x.frames), x.start, x.gain_db)
+        for x in block.layings
+        if x.start < high and x.start + x.frames > low
+    ]
+    return bed, mix.lay(takes, low, high - low, block.channels)
+
+
+def masters(cut: Sequence[Block], gain_db: float, want: Mixing) -> tuple[Master, ...]:
+    """The blocks with the programme's gain."""
+    return tuple(Master(block, gain_db, want.true_peak_dbtp, want.kbit_per_channel) for block in cut)
+
+
+@stage("programme")
+def programme(work: Work, energies: tuple[Energies, ...], true_peak: float) -> Levels:
+    """Loudness and true peak of the finished dub."""
+    return _levels(energies, true_peak)

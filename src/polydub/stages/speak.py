@@ -1,0 +1,134 @@
+"""Voices and timing: cast, synthesize, fit, shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from polydub.engines.base import Synthesizer
+from polydub.errors import BadEngineOutput, BadSettings
+from polydub.runner import Work, engine_stage, stage
+from polydub.types import RATE_HZ, Casting, Line, Notice, Part, Placement, Speaker, Take, Voice, seconds
+from polydub.wants import Timing
+
+RATE_STEP = 0.05  # engines are asked for rates in these steps, so that a small move of a line finds its take again
+
+
+@engine_stage("cast", "tts")
+def cast(work: Work, tts: Synthesizer, speakers: tuple[Speaker, ...], language: str, wishes: Mapping[str, str]) -> Casting:
+    """A voice for each speaker: the wished one by name, else the next of the engine's list, so that all differ."""
+    voices = list(tts.voices(language))
+    unknown = sorted(set(wishes) - {s.id for s in speakers} - {"*"})
+    if unknown:
+        known = ", ".join(s.id for s in speakers)
+        raise BadSettings(f"nobody in this film is called {unknown[0]}", f"the speakers are: {known}")
+    chosen: dict[str, Voice] = {}
+    for speaker in speakers:
+        wish = wishes.get(speaker.id, wishes.get("*"))
+        if wish:
+            chosen[speaker.id] = voice(voices, wish)
+    free = [voice for voice in voices if voice not in chosen.values()]
+    for number, speaker in enumerate(s for s in speakers if s.id not in chosen):
+        if number >= len(free):
+            text = f"{speaker.id} shares a voice: {len(speakers)} speakers, {len(voices)} different voices in {language}"
+            work.notice(Notice("voice-shared", text))
+        chosen[speaker.id] = (free or voices)[number % len(free or voices)]
+    return Casting(chosen)
+
+
+def voice(voices: Sequence[Voice], name: str | None) -> Voice:
+    """The voice of that name; one that is not listed is left to the engine to know. None gives the first."""
+    if name is None:
+        return voices[0]
+    listed = next((voice for voice in voices if voice.name == name), None)
+    return listed or replace(voices[0], name=name, label=name, settings={})
+
+
+def part(line: Line, casting: Casting, rate: float = 1.0) -> Part:
+    """Exactly what the engine needs to speak `line`."""
+    return Part(line.text, line.language, casting.voices[line.speaker], rate, line.seed)
+
+
+def engine_rate(rate: float) -> float:
+    """The rate to ask an engine for, in steps of RATE_STEP."""
+    return round(round(rate / RATE_STEP) * RATE_STEP, 2)
+
+
+@engine_stage("synthesize", "tts")
+def synthesize(work: Work, tts: Synthesizer, part: Part) -> Take:
+    """One take, trimmed at both ends, mono at RATE_HZ. Raises BadEngineOutput for NaN, silence or nothing."""
+    import numpy as np
+
+    from polydub.audio import loudness, signal, trim
+    from polydub.media.flac import write_flac
+
+    audio = tts.synthesize(part)
+    if not np.isfinite(audio.samples).all():
+        raise BadEngineOutput("the speech engine gave sound that is not finite", "try another voice or engine")
+    mono = signal.resample(audio.samples.mean(axis=0, keepdims=True, dtype=np.float32), audio.rate_hz, RATE_HZ)
+    start, end = trim.trim(mono[0], RATE_HZ)
+    if end <= start:
+        raise BadEngineOutput(f"the speech engine gave no sound for {len(part.text)} characters", "try another voice or engine")
+    spoken = trim.shape(mono[0], start, end)[np.newaxis]
+    file = work.scratch / "take.flac"
+    write_flac(file, spoken)
+    level = round(loudness.whole(spoken), 2)
+    return Take(work.keep(file), seconds(spoken.shape[1] / RATE_HZ), part.rate, level)
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What fit needs to know of one line: its source span and how long it naturally takes."""
+
+    id: str
+    speaker: str
+    start: float
+    end: float
+    natural_s: float
+
+
+def spoken(lines: Sequence[Line], takes: Mapping[str, Take]) -> tuple[Spoken, ...]:
+    """The lines that have a take, for fit."""
+    return tuple(Spoken(x.id, x.speaker, x.start, x.end, takes[x.id].duration) for x in lines if x.id in takes)
+
+
+@stage("fit")
+def fit(
+    work: Work, lines: tuple[Spoken, ...], film_s: float, timing: Timing, previous: tuple[Placement, ...] | None
+) -> tuple[Placement, ...]:
+    """Where each line starts and how long it lasts; `previous` placements keep lines far from a change where they were."""
+    from polydub.audio import fit as solver
+
+    slots = [solver.Slot(x.id, x.speaker, x.start, x.end, x.natural_s) for x in lines]
+    limits = solver.Limits(timing.min_rate, timing.max_rate, timing.early_s, timing.gap_s, timing.comfortable_rate)
+    before = {p.id: solver.Fitted(p.id, p.start, p.duration, p.rate, p.shift, p.overflow) for p in previous or ()}
+    placed = solver.fit(slots, film_s, limits, before)
+    for found in placed:
+        if found.overflow > 0:
+            text = f"line {found.id} cannot fit: it runs {found.overflow:.2f} s into what follows; a shorter text would help"
+            work.notice(Notice("overflow", text, line=found.id))
+    by_id = {x.id: x for x in lines}
+    return tuple(
+        Placement(f.id, by_id[f.id].speaker, f.start, f.duration, f.rate, f.shift, f.overflow, by_id[f.id].natural_s)
+        for f in placed
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stretching:
+    """A take and the length it shall have, in seconds."""
+
+    take: Take
+    duration: float
+
+
+@stage("shape")
+def shape(work: Work, wanted: Stretching) -> Take:
+    """The take stretched to exactly the wanted length at the same pitch."""
+    from polydub.audio.stretch import stretch
+    from polydub.media.flac import read_flac, write_flac
+
+    samples = read_flac(work.path(wanted.take.sound), 0, round(wanted.take.duration * RATE_HZ))
+    file = work.scratch / "take.flac"
+    write_flac(file, stretch(samples, round(wanted.duration * RATE_HZ)))
+    return replace(wanted.take, sound=work.keep(file), duration=wanted.duration)

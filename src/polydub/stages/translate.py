@@ -1,0 +1,144 @@
+"""From given texts to lines that can be spoken: read, pair, translate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from polydub import languages
+from polydub.engines.base import Batch, Request, Translator
+from polydub.errors import BadEngineOutput
+from polydub.runner import Work, engine_stage, stage
+from polydub.types import Line, Notice, Script, Segment, Source, Speaker, Track
+from polydub.wants import Texts
+
+if TYPE_CHECKING:
+    from polydub.text.subtitles import Parsed
+
+CONTEXT = 3  # neighbouring lines shown to an engine on both sides of a batch
+ONE_SPEAKER = "SPEAKER_00"  # who speaks when nobody told
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the given texts say. `texts` holds target texts by segment id; ids without one are to be translated."""
+
+    script: Script
+    texts: Mapping[str, str]
+
+
+@stage("read-script")
+def read_script(work: Work, source: Source, texts: Texts, source_language: str, target: str) -> Given:
+    """The script and the translations that were given as files or lie in the container as subtitle tracks."""
+    from polydub.text.pairing import pair
+    from polydub.text.subtitles import parse_subtitles
+
+    def file(artifact: object) -> Parsed | None:
+        from polydub.types import Artifact
+
+        return parse_subtitles(work.path(artifact).read_bytes(), artifact.suffix) if isinstance(artifact, Artifact) else None
+
+    transcript, translation = file(texts.transcript), file(texts.translation)
+    language = (
+        source_language if source_language != "auto" else texts.transcript_language or (transcript and transcript.language)
+    )
+    if texts.own_tracks and transcript is None:
+        track = _own_track(source, language or None, target)
+        if track:
+            transcript = _read_track(work, source, track)
+            language = language or _language(track)
+            work.notice(_track_notice(track, "the transcript"))
+    if texts.own_tracks and translation is None and transcript is not None and texts.transcript is None:
+        track = next((t for t in _text_tracks(source) if languages.matches(_language(t) or "und", target)), None)
+        if track:
+            translation = _read_track(work, source, track)
+            work.notice(_track_notice(track, "the translation"))
+    for parsed in (transcript, translation):
+        for notice in parsed.notices if parsed else ():
+            work.notice(notice)
+    paired = pair(transcript, translation, source.duration)
+    for notice in paired.notices:
+        work.notice(notice)
+    segments = tuple(replace(s, speaker=s.speaker or ONE_SPEAKER) for s in paired.segments)
+    return Given(Script(language or _spoken_language(source), segments, _speakers(segments)), dict(paired.texts))
+
+
+def _speakers(segments: Sequence[Segment]) -> tuple[Speaker, ...]:
+    """Everybody who speaks, in order of first appearance."""
+    return tuple(Speaker(name, name) for name in dict.fromkeys(s.speaker for s in segments if s.kind == "speech"))
+
+
+def _text_tracks(source: Source) -> tuple[Track, ...]:
+    return tuple(t for t in source.of("subtitle") if t.text)
+
+
+def _language(track: Track) -> str | None:
+    tag = languages.or_und(track.language)
+    return None if tag == "und" else tag
+
+
+def _own_track(source: Source, language: str | None, target: str) -> Track | None:
+    """The container's track that can serve as transcript: in the source language, or in any but the target's."""
+    tracks = _text_tracks(source)
+    if language:
+        return next((t for t in tracks if languages.matches(_language(t) or language, language)), None)
+    others = [t for t in tracks if not languages.matches(_language(t) or "und", target)]
+    return next((t for t in others if t.default), others[0] if others else None)
+
+
+def _read_track(work: Work, source: Source, track: Track) -> Parsed:
+    from polydub.media import ffmpeg
+    from polydub.text.subtitles import parse_subtitles
+
+    link = ffmpeg.safe_link(work.path(source.media), work.scratch)
+    return parse_subtitles(ffmpeg.extract_subtitles(link, track), ".ass")
+
+
+def _track_notice(track: Track, role: str) -> Notice:
+    name = languages.name(_language(track) or "und")
+    return Notice("own-subtitles", f"the file's own {name} subtitle track serves as {role}", "info")
+
+
+def _spoken_language(source: Source) -> str:
+    """The language tag of the first audio track that has one."""
+    return next((tag for t in source.of("audio") if (tag := _language(t))), "und")
+
+
+def batches(given: Given, source: str, target: str, size: int, context: bool) -> tuple[Batch, ...]:
+    """The lines without a translation, in batches of `size`; neighbours go along only if the engine looks at them."""
+    wanting = [s for s in given.script.segments if s.id not in given.texts and s.kind == "speech" and s.text]
+    made: list[Batch] = []
+    for at in range(0, len(wanting), size):
+        requests = tuple(
+            Request(s.id, s.text, s.speaker if context else "", s.duration if context else 0.0) for s in wanting[at : at + size]
+        )
+        before = tuple(s.text for s in wanting[max(0, at - CONTEXT) : at]) if context else ()
+        after = tuple(s.text for s in wanting[at + size : at + size + CONTEXT]) if context else ()
+        if not context:  # a line's number must not enter its key
+            requests = tuple(replace(r, id=str(n)) for n, r in enumerate(requests))
+        made.append(Batch(source, target, requests, before, after))
+    return tuple(made)
+
+
+@engine_stage("translate", "mt")
+def translate(work: Work, mt: Translator, batch: Batch) -> tuple[str, ...]:
+    """Target texts of one batch, in order. Raises BadEngineOutput when the engine answers with another count."""
+    texts = tuple(" ".join(text.split()) for text in mt.translate(batch))
+    if len(texts) != len(batch.requests):
+        raise BadEngineOutput(f"{len(batch.requests)} lines went out for translation and {len(texts)} came back")
+    return texts
+
+
+def write_lines(given: Given, translated: Sequence[str], target: str) -> tuple[Line, ...]:
+    """One line per segment that is spoken; `translated` are the answers to `batches`, joined."""
+    answers = iter(translated)
+    lines: list[Line] = []
+    for s in given.script.segments:
+        if s.kind != "speech":
+            continue
+        text = given.texts.get(s.id)
+        if text is None:
+            text = next(answers) if s.text else ""
+        lines.append(Line(s.start, s.end, s.id, s.speaker, s.text, text, target))
+    return tuple(lines)

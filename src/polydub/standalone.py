@@ -1,0 +1,164 @@
+"""Stages on their own: translate a file, speak a text, mix a finished track."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polydub import pipeline
+from polydub.dubbing import Ears, Job, check_file, chooser, language_of_name, wanted
+from polydub.engines.base import Synthesizer
+from polydub.engines.pool import EnginePool
+from polydub.errors import BadInput, BadSettings
+from polydub.project import Project
+from polydub.runner import How, Run
+from polydub.stages import deliver, listen, speak, translate
+from polydub.store import Store, writing
+from polydub.types import Cue, Notice, Part, Source
+
+if TYPE_CHECKING:
+    from polydub.config import Loaded
+
+TEXT_FILES = frozenset({".srt", ".vtt", ".ass", ".ssa", ".json", ".txt"})
+
+
+def _store(loaded: Loaded) -> Store:
+    return Store(loaded.settings.store or loaded.settings.output / ".polydub")
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A translated subtitle file; `format` is srt, vtt, ass or txt, as its source (JSON and videos give srt)."""
+
+    text: str
+    format: str
+    lines: int
+    notices: tuple[Notice, ...]
+
+
+def translate_file(file: Path, target: str, loaded: Loaded, ears: Ears) -> Translated:
+    """Translates the subtitles in `file` (a subtitle file or a video), keeping order and times.
+
+    Raises: BadInput, BadSettings, and what the engine raises.
+    """
+    if not target:
+        raise BadSettings("nobody told which language to translate into", "say so with --to, for example --to es")
+    check_file(file)
+    settings = loaded.settings
+    with ExitStack() as stack:
+        store = _store(loaded)
+        stack.callback(store.close)
+        run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
+        want = wanted(target, Job(file), loaded, store)
+        given = _given(run, file, want.source_language, target)
+        lines = pipeline.write_lines(run, given, want, chooser(loaded, Project(store.folder, {}), target))
+        form = file.suffix.lower()[1:] if file.suffix.lower() in TEXT_FILES - {".json", ".ssa"} else "srt"
+        cues = [Cue(x.start, x.end, x.text, "" if x.speaker == translate.ONE_SPEAKER else x.speaker) for x in lines]
+        return Translated(_written(cues, form), form, len(cues), run.notices)
+
+
+def _given(run: Run, file: Path, source_language: str, target: str) -> translate.Given:
+    from polydub.wants import Texts
+
+    if file.suffix.lower() in TEXT_FILES:
+        language = None if source_language == "auto" else source_language
+        texts = Texts(run.adopt(file), language or language_of_name(file), own_tracks=False)
+        length = 24 * 3600.0  # no film limits the times
+        return run.step(translate.read_script, Source(run.adopt(file), "", length, 0.0, ()), texts, source_language, target)
+    source = run.step(listen.probe, run.adopt(file))
+    return run.step(translate.read_script, source, Texts(), source_language, target)
+
+
+def _written(cues: list[Cue], form: str) -> str:
+    return "".join(cue.text + "\n" for cue in cues) if form == "txt" else deliver.write_cues(cues, form)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A text to be spoken by a voice (None = the engine's first) at a rate."""
+
+    text: str
+    voice: str | None = None
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A spoken text; duration in seconds."""
+
+    duration: float
+    voice: str
+    engine: str
+
+
+def read_text(file: Path) -> str:
+    """A text file, UTF-8. Raises BadInput."""
+    check_file(file)
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file} is not UTF-8 text", "convert it to UTF-8 first") from error
+
+
+def speak_text(utterance: Utterance, loaded: Loaded, out: Path) -> Spoken:
+    """Speaks into a WAV or FLAC file at the engine's own sample rate. Raises BadSettings, BadInput, and what the engine raises."""
+    import tempfile
+
+    if out.suffix.lower() not in (".wav", ".flac"):
+        raise BadSettings(f"{out.name} is neither .wav nor .flac", "choose a name with one of these endings: --out speech.wav")
+    if not 0.5 <= utterance.rate <= 2:
+        raise BadSettings(f"the rate {utterance.rate} is not between 0.5 and 2", "1 is the voice's own rate: --rate 1")
+    targets = loaded.settings.to
+    if len(targets) != 1:
+        raise BadSettings("which language is the text in?", "say so with --to, for example --to es")
+    target = targets[0]
+    pool = EnginePool()
+    with ExitStack() as stack:
+        stack.callback(pool.close)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polydub-")))
+        store = Store(folder / "store")
+        stack.callback(store.close)
+        run = stack.enter_context(Run(store, folder, How(), pool))
+        chooser(loaded, Project(folder, {}), target)(run, "tts", target)
+        tts: Synthesizer = stack.enter_context(pool.borrow(run.tools["tts"], 1))
+        voice = speak.voice(tts.voices(target), utterance.voice)
+        audio = tts.synthesize(Part(" ".join(utterance.text.split()), target, voice, utterance.rate))
+        with writing(out):
+            import soundfile
+
+            out.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(out, audio.samples.T, audio.rate_hz, subtype="PCM_16")
+        return Spoken(round(audio.duration, 3), voice.name, run.tools["tts"].engine.info.name)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A film with a finished speech track laid over its sound; LUFS and dBTP of the delivered sound."""
+
+    film: Path
+    lufs: float
+    true_peak: float
+    notices: tuple[Notice, ...]
+
+
+def mix_films(video: Path, speech: Path, out: Path | None, loaded: Loaded, ears: Ears) -> Mixed:
+    """Lays `speech` over the sound of `video`, from its first moment on. Raises BadInput, BadSettings, StoreError."""
+    settings = loaded.settings
+    for file in (video, speech):
+        check_file(file)
+    target = settings.to[0] if settings.to else "und"
+    path = out or settings.output / video.stem / f"mix.{target}.{settings.format}"
+    container = path.suffix.lower()[1:] or settings.format
+    if container not in ("mkv", "mp4"):
+        raise BadSettings(f"{path.name} is neither .mkv nor .mp4", "choose a name with one of these endings")
+    if path.exists() and any(path.samefile(file) for file in (video, speech)):
+        raise BadSettings(f"{path} is one of the inputs", "choose another name with --out")
+    with ExitStack() as stack:
+        store = _store(loaded)
+        stack.callback(store.close)
+        run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
+        want = wanted(target, Job(video), loaded, store)
+        after = pipeline.mix(run, video, speech, path, pipeline.into(want, container))
+        return Mixed(path, after.integrated, after.true_peak, run.notices)

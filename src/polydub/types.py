@@ -1,0 +1,317 @@
+"""The nouns of polydub. All are frozen; time is float seconds on the source's clock, rounded to 1 ms.
+
+*Segment* is heard, *line* is to be spoken, *take* is a recording of a line, *placement* is a take put in time,
+*cue* is a subtitle, *turn* is who speaks when, *stem* is a part of the sound, *sound* is a long recording kept in
+blocks. Samples are integers only inside `audio/`. Languages are BCP-47 tags. Collections are tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:  # numpy costs 70 ms, which a run that remembers everything must not pay
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples = NDArray[np.float32]
+else:
+    Samples = object
+
+RATE_HZ = 48_000  # sample rate of everything inside polydub
+FRAME = 1024  # samples in one AAC frame
+BLOCK_FRAMES = 1406
+BLOCK = BLOCK_FRAMES * FRAME  # samples in one block of a sound: 29.995 s
+
+
+def seconds(value: float) -> float:
+    """`value` rounded to 1 ms, the resolution of every stored time."""
+    return round(float(value), 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time, in seconds; `end` >= `start`."""
+
+    start: float
+    end: float
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return seconds(self.end - self.start)
+
+    def overlap(self, other: Span) -> float:
+        """Seconds that both spans share; 0.0 when they do not meet."""
+        return max(0.0, seconds(min(self.end, other.end) - max(self.start, other.start)))
+
+
+def bridged(spans: Sequence[Span], pause_s: float) -> tuple[Span, ...]:
+    """The union of `spans`, in order, with pauses shorter than `pause_s` closed."""
+    joined: list[Span] = []
+    for span in sorted(spans, key=lambda s: s.start):
+        if joined and span.start - joined[-1].end < pause_s:
+            joined[-1] = Span(joined[-1].start, max(joined[-1].end, span.end))
+        else:
+            joined.append(Span(span.start, span.end))
+    return tuple(joined)
+
+
+@dataclass(frozen=True, slots=True)
+class Word(Span):
+    """One word as heard; confidence is 0 to 1, None when the engine gives none."""
+
+    text: str = ""
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(Span):
+    """Who speaks when, in the sense of RTTM."""
+
+    speaker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An immutable file known by its content.
+
+    Attributes: sha256: hexadecimal digest. suffix: with the dot, such as ".flac". bytes: length of the file.
+    """
+
+    sha256: str
+    suffix: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """Sound in memory: float32, shape (channels, frames), full scale +-1, at `rate_hz`."""
+
+    samples: Samples
+    rate_hz: int = RATE_HZ
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2 or self.samples.dtype.name != "float32":
+            raise ValueError("Audio wants float32 samples of shape (channels, frames)")
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds, not rounded."""
+        return self.samples.shape[1] / self.rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A long recording at RATE_HZ kept as consecutive blocks of BLOCK samples (the last one shorter).
+
+    Attributes: blocks: one 24-bit FLAC each. channels: of every block. frames: samples per channel in all.
+    """
+
+    blocks: tuple[Artifact, ...]
+    channels: int
+    frames: int
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.frames / RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Energies:
+    """Sums of K-weighted squares over all channels, one per 100 ms cell; the first cell is number `first` of the film."""
+
+    first: int
+    sums: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One stream of a container.
+
+    Attributes: index: position among all streams. language: BCP-47 or "und". channels, rate_hz: audio only.
+    text: a subtitle track that holds text rather than pictures.
+    """
+
+    index: int
+    kind: Literal["video", "audio", "subtitle", "attachment", "data"]
+    codec: str
+    language: str = "und"
+    title: str = ""
+    default: bool = False
+    channels: int = 0
+    rate_hz: int = 0
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    start: float = 0.0
+    text: bool = False
+    layout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What probing a media file told.
+
+    Attributes: media: the file by content. duration: seconds from the first to the last presented moment.
+    start: container time of the first moment, which polydub calls 0.
+    """
+
+    media: Artifact
+    container: str
+    duration: float
+    start: float
+    tracks: tuple[Track, ...]
+
+    def of(self, kind: str) -> tuple[Track, ...]:
+        """The tracks of one kind, in container order."""
+        return tuple(t for t in self.tracks if t.kind == kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Someone who speaks in the film; `id` as in turns and segments, `label` for people to read."""
+
+    id: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment(Span):
+    """Something said in the source: one speaker, one sentence or breath group (or one given cue)."""
+
+    id: str = ""
+    speaker: str = ""
+    text: str = ""
+    words: tuple[Word, ...] = ()
+    kind: Literal["speech", "song", "nonverbal"] = "speech"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What is said in the film, in order of time; `language` "und" when nobody told."""
+
+    language: str
+    segments: tuple[Segment, ...]
+    speakers: tuple[Speaker, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Span):
+    """Something to be spoken. Its span is the source's: the time it may ideally use. `text` is the target text.
+
+    Attributes: locked: set by a person; survives every re-run.
+    """
+
+    id: str = ""
+    speaker: str = ""
+    source_text: str = ""
+    text: str = ""
+    language: str = "und"
+    seed: int = 0
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice of one engine. `settings` are numbers the engine understands (espeak-ng: pitch 0-99, range 0-99)."""
+
+    engine: str
+    name: str
+    language: str
+    label: str = ""
+    settings: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """Which voice each speaker gets."""
+
+    voices: Mapping[str, Voice]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Exactly what a synthesizer needs to speak one line. `rate` 1.0 is the engine's default rate."""
+
+    text: str
+    language: str
+    voice: Voice
+    rate: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """A recording of one part, trimmed at both ends: mono 24-bit FLAC at RATE_HZ, a whole number of milliseconds.
+
+    Attributes: duration: seconds, audible onset to audible end. rate: what the engine was asked for.
+    loudness: LUFS of the take alone, ungated; -inf is written as -120.
+    """
+
+    sound: Artifact
+    duration: float
+    rate: float
+    loudness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A take put in time.
+
+    Attributes: start: audible onset, seconds. duration: as placed. rate: natural duration / duration.
+    shift: start - source start. overflow: seconds of talk-over that could not be avoided.
+    natural_duration: trimmed length at the engine's default rate.
+    """
+
+    id: str
+    speaker: str
+    start: float
+    duration: float
+    rate: float
+    shift: float
+    overflow: float
+    natural_duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cue(Span):
+    """One subtitle. `text` may hold line breaks."""
+
+    text: str = ""
+    speaker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """A named part of the sound: dialogue, background, dub, mix."""
+
+    name: str
+    sound: Sound
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should look at: a substitute, a doubt, a limit reached.
+
+    Attributes: code: stable, kebab-case. text: one sentence. line: id of the line it is about.
+    """
+
+    code: str
+    text: str
+    severity: Literal["info", "warning"] = "warning"
+    stage: str = ""
+    line: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a stage is; `done` of `total` items, of which `remembered` came from the memo."""
+
+    stage: str
+    done: int
+    total: int
+    remembered: int = 0
+    message: str = ""

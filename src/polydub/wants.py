@@ -1,0 +1,64 @@
+"""What a user wants of a dub, as small frozen slices: a stage gets only the slice it needs, so that nothing else enters its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from polydub.types import Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Given texts. Languages are BCP-47 or None when nobody told; `own_tracks` allows the container's subtitles."""
+
+    transcript: Artifact | None = None
+    transcript_language: str | None = None
+    translation: Artifact | None = None
+    own_tracks: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Limits of the fit; rates are natural duration / duration, times in seconds."""
+
+    min_rate: float = 0.85
+    max_rate: float = 1.30
+    early_s: float = 0.3
+    gap_s: float = 0.05
+    comfortable_rate: float = 1.15
+
+
+@dataclass(frozen=True, slots=True)
+class Mixing:
+    """Levels: programme loudness, true-peak limit on the delivered file, depth of the ducking, bit rate per channel."""
+
+    target_lufs: float = -16.0
+    true_peak_dbtp: float = -1.0
+    ducking_db: float = 15.0
+    kbit_per_channel: int = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is written. `subs` says which languages go out, `subs_formats` as which files."""
+
+    container: Literal["mkv", "mp4"] = "mkv"
+    subs: Literal["none", "source", "target", "both"] = "both"
+    subs_formats: tuple[str, ...] = ("srt",)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One dub: one film, one target language. `source_language` "auto" = from the texts or tracks."""
+
+    target: str
+    source_language: str = "auto"
+    audio_track: int | None = None
+    translate: bool = True
+    texts: Texts = field(default_factory=Texts)
+    voices: Mapping[str, str] = field(default_factory=dict[str, str])
+    timing: Timing = field(default_factory=Timing)
+    mixing: Mixing = field(default_factory=Mixing)
+    delivery: Delivery = field(default_factory=Delivery)

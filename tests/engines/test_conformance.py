@@ -1,0 +1,316 @@
+"""What every engine promises, checked for all that are registered. A new engine needs no new test code.
+
+The cheap part is for every engine; the run part for those that can run here and use no network. The others are skipped
+with their reason.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from importlib.metadata import entry_points
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from pydantic import SecretStr
+
+from polydub.engines import faults
+from polydub.engines.base import KINDS, Availability, Batch, Engine, Kind, Options, Request, Synthesizer, Translator
+from polydub.engines.registry import Broken, build_options, engines, identity
+from polydub.errors import BadSettings, UnsupportedLanguage
+from polydub.types import Audio, Part
+
+ROWS = [(kind, name) for kind in KINDS for name in engines(kind)]
+HEAVY = ("torch", "onnxruntime", "transformers", "ctranslate2", "scipy", "av", "numpy", "httpx")
+IMPORT = """
+import sys
+def refuse(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen"):
+        raise SystemExit(f"{event} while importing")
+sys.addaudithook(refuse)
+from importlib.metadata import entry_points
+(entry,) = entry_points(group=sys.argv[1], name=sys.argv[2])
+entry.load()
+print([name for name in sys.argv[3:] if name in sys.modules])
+"""
+SENTENCES = {
+    "en": ("The train is late.", "Good morning.", "The house is red."),
+    "es": ("El tren llega tarde.", "Buenos días.", "La casa es roja."),
+}
+
+
+def each(*kinds: Kind) -> pytest.MarkDecorator:
+    rows = [row for row in ROWS if not kinds or row[0] in kinds]
+    return pytest.mark.parametrize(("kind", "name"), rows, ids=[f"{kind}:{name}" for kind, name in rows])
+
+
+def usable(kind: Kind, name: str) -> Engine:
+    row = engines(kind)[name]
+    assert not isinstance(row, Broken), row
+    return row
+
+
+def runnable(kind: Kind, name: str) -> tuple[Engine, Options]:
+    engine = usable(kind, name)
+    options = build_options(engine, {})
+    if engine.info.network:
+        pytest.skip(f"not run: {name} uses the network")
+    available = engine.check(options)
+    if not available.ready:
+        pytest.skip(f"not run: {available.reason}")
+    return engine, options
+
+
+@each()
+def test_the_facts_are_complete(kind: Kind, name: str) -> None:
+    info = usable(kind, name).info
+    assert (info.kind, info.name) == (kind, name)
+    assert info.summary and info.licence
+    assert info.homepage.startswith("https://") or name == "fake"
+    assert info.devices <= {"cpu", "cuda", "mps", "rocm"} and info.devices
+    assert info.parallel >= 0 and info.batch >= 1 and min(info.memory_mib) >= 0
+    for weight in info.weights:
+        assert all(getattr(weight, f.name) not in ("", 0, None) for f in fields(weight)), weight
+        assert len(weight.sha256) == 64
+
+
+@each()
+def test_importing_it_is_cheap_and_silent(kind: Kind, name: str) -> None:
+    command = [sys.executable, "-c", IMPORT, f"polydub.{kind}", name, *HEAVY]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.strip(), run.stderr) == (0, "[]", "")
+
+
+@each()
+def test_every_option_is_described_has_a_default_and_unknown_ones_are_refused(kind: Kind, name: str) -> None:
+    engine = usable(kind, name)
+    assert issubclass(engine.options, Options)
+    for field, facts in engine.options.model_fields.items():
+        assert facts.description, field
+        assert not facts.is_required(), field
+    with pytest.raises(BadSettings):
+        build_options(engine, {"no_such_option": 1})
+    schema = engine.options.model_json_schema()
+    assert schema["additionalProperties"] is False
+    assert json.loads(json.dumps(schema)) == schema
+
+
+@each()
+def test_secrets_are_secret_fields_and_stay_out_of_the_identity(kind: Kind, name: str) -> None:
+    engine = usable(kind, name)
+    secret = [
+        f for f, facts in engine.options.model_fields.items() if SecretStr in (facts.annotation, *get_args(facts.annotation))
+    ]
+    assert set(engine.info.secrets) <= set(secret)
+    told = json.dumps(identity(engine, build_options(engine, dict.fromkeys(secret, "hunter2")), "cpu"))
+    assert "hunter2" not in told
+
+
+@each()
+@pytest.mark.usefixtures("socket_disabled")
+def test_check_and_languages_answer_quickly_without_the_network(kind: Kind, name: str) -> None:
+    engine = usable(kind, name)
+    options = build_options(engine, {})
+    began = time.perf_counter()
+    available, languages = engine.check(options), engine.languages(options)
+    assert time.perf_counter() - began < 1
+    assert isinstance(available, Availability)
+    assert available.ready or (available.reason and available.fix)
+    if languages is not None:
+        assert all((">" in tag) == (kind == "mt") for tag in languages)
+        assert languages or not available.ready
+
+
+# Checks of what engines answer; the fault engines below prove that they notice.
+
+
+def check_sound(audio: Audio, characters: int) -> None:
+    """Finite, audible, mono float32 at a plausible rate and of a plausible length for a text of so many characters."""
+    samples: Any = audio.samples
+    assert samples.dtype == np.float32 and samples.ndim == 2 and samples.shape[0] == 1
+    assert 8_000 <= audio.rate_hz <= 96_000
+    assert characters / 60 <= audio.duration <= 2 + characters / 4
+    assert np.isfinite(samples).all()
+    assert np.abs(samples).max() <= 1.0
+    assert np.sqrt(np.mean(samples**2)) > 1e-3
+
+
+def check_texts(batch: Batch, answers: Sequence[str]) -> None:
+    """One text for each request, empty only for an empty one."""
+    assert len(answers) == len(batch.requests)
+    for request, answer in zip(batch.requests, answers, strict=True):
+        assert isinstance(answer, str)
+        assert bool(answer.strip()) == bool(request.text.strip())
+
+
+@pytest.fixture
+def nothing_left(children: Callable[[], set[int]]) -> Iterator[None]:
+    """After the test no process that it started lives."""
+    yield
+    assert not children()
+
+
+def spoken(engine: Engine, options: Options) -> tuple[str, tuple[str, ...]]:
+    has = engine.languages(options)
+    language = next((tag for tag in SENTENCES if has is None or tag in has), "") or min(has or {"en"})
+    return language, SENTENCES.get(language, ("1 2 3 4 5", "6 7 8 9", "10 11 12"))
+
+
+@each("tts")
+@pytest.mark.usefixtures("socket_disabled", "nothing_left")
+def test_speech_is_sound_and_blank_text_is_nothing(kind: Kind, name: str) -> None:
+    engine, options = runnable(kind, name)
+    language, sentences = spoken(engine, options)
+    with engine.load(options, {}, "cpu") as speech:
+        voices = _voices(speech, engine, language)
+        for voice in voices[:3]:
+            for text in (*sentences, " ".join(sentences)):
+                check_sound(speech.synthesize(Part(text, language, voice)), len(text))
+        for text in ("", "  ", "\n"):
+            assert speech.synthesize(Part(text, language, voices[0])).samples.shape == (1, 0)
+        assert np.isfinite(speech.synthesize(Part("a", language, voices[0])).samples).all()
+
+
+def _voices(speech: Synthesizer, engine: Engine, language: str) -> Sequence[Any]:
+    voices = speech.voices(language)
+    assert voices and all(v.engine == engine.info.name and v.language == language for v in voices)
+    assert len({(v.name, *sorted(v.settings.items())) for v in voices}) == len(voices)
+    return voices
+
+
+@each("tts")
+@pytest.mark.usefixtures("socket_disabled", "nothing_left")
+def test_speech_is_the_same_again_in_any_order_where_that_is_promised(kind: Kind, name: str) -> None:
+    engine, options = runnable(kind, name)
+    if not engine.info.deterministic:
+        pytest.skip(f"not run: {name} does not promise it")
+    language, sentences = spoken(engine, options)
+    with engine.load(options, {}, "cpu") as speech:
+        parts = [Part(text, language, voice) for text in sentences for voice in speech.voices(language)[:4]]
+        first = [speech.synthesize(part).samples.tobytes() for part in parts]
+    with engine.load(options, {}, "cpu") as speech:
+        assert [speech.synthesize(part).samples.tobytes() for part in reversed(parts)] == first[::-1]
+
+
+@each("tts")
+@pytest.mark.usefixtures("socket_disabled", "nothing_left")
+def test_a_faster_rate_is_shorter_where_rate_is_a_feature(kind: Kind, name: str) -> None:
+    engine, options = runnable(kind, name)
+    if "rate" not in engine.info.features:
+        pytest.skip(f"not run: {name} has no rate")
+    language, sentences = spoken(engine, options)
+    with engine.load(options, {}, "cpu") as speech:
+        voice = speech.voices(language)[0]
+        slow, normal, fast = (
+            speech.synthesize(Part(" ".join(sentences), language, voice, r)).duration for r in (0.85, 1.0, 1.3)
+        )
+    assert slow > 1.05 * normal and normal > 1.1 * fast
+
+
+@each("tts")
+@pytest.mark.usefixtures("socket_disabled", "nothing_left")
+def test_a_language_it_does_not_speak_is_refused(kind: Kind, name: str) -> None:
+    engine, options = runnable(kind, name)
+    if engine.languages(options) is None:
+        pytest.skip(f"not run: {name} takes any language")
+    with engine.load(options, {}, "cpu") as speech, pytest.raises(UnsupportedLanguage):
+        speech.voices("xx-unknown")
+
+
+def _batch(engine: Engine, options: Options) -> Batch:
+    has = engine.languages(options)
+    pair = next((p for p in ("en>es", "es>en") if has is None or p in has), "") or min(has or {"en>es"})
+    source, _, target = pair.partition(">")
+    one, two, three = SENTENCES.get(source, ("1 2 3", "4 5 6", "7 8 9"))
+    return Batch(source, target, tuple(Request(str(n), text) for n, text in enumerate((one, "", two, three, "  ", one), 1)))
+
+
+@each("mt")
+@pytest.mark.usefixtures("socket_disabled", "nothing_left")
+def test_a_translation_keeps_count_and_order_and_empty_stays_empty(kind: Kind, name: str) -> None:
+    engine, options = runnable(kind, name)
+    batch = _batch(engine, options)
+    with engine.load(options, {}, "cpu") as translator:
+        answers = translator.translate(batch)
+        check_texts(batch, answers)
+        assert answers[0] == answers[-1] and len(set(answers)) == 4
+        assert list(translator.translate(Batch(batch.source, batch.target, ()))) == []
+        if engine.info.deterministic:
+            alone = [translator.translate(Batch(batch.source, batch.target, (r,)))[0] for r in batch.requests]
+            assert [a.strip() for a in answers] == [a.strip() for a in alone]
+
+
+@each("mt")
+@pytest.mark.usefixtures("socket_disabled", "nothing_left")
+def test_a_pair_it_does_not_translate_is_refused(kind: Kind, name: str) -> None:
+    engine, options = runnable(kind, name)
+    if engine.languages(options) is None:
+        pytest.skip(f"not run: {name} takes any pair")
+    with engine.load(options, {}, "cpu") as translator, pytest.raises(UnsupportedLanguage):
+        translator.translate(Batch("xx-unknown", "es", (Request("1", "a"),)))
+
+
+def test_every_registered_group_is_one_that_polydub_knows() -> None:
+    groups = {name.removeprefix("polydub.") for name in entry_points().groups if name.startswith("polydub.")}
+    assert groups <= set(KINDS)
+
+
+def _speak(fault: faults.SpeechFault, *, calls: int = 1) -> Audio:
+    engine = faults.speech(fault, good=calls - 1)
+    with engine.load(Options(), {}, "cpu") as speech:
+        voice = speech.voices("en")[0]
+        return [speech.synthesize(Part(SENTENCES["en"][0], "en", voice)) for _ in range(calls)][-1]
+
+
+@pytest.mark.parametrize("fault", ["nan", "silence", "dtype", "stereo", "long", "empty"])
+def test_bad_sound_is_noticed(fault: faults.SpeechFault) -> None:
+    with pytest.raises(AssertionError):
+        check_sound(_speak(fault), len(SENTENCES["en"][0]))
+
+
+@pytest.mark.parametrize(("fault", "error"), [("crash", RuntimeError), ("memory", MemoryError)])
+def test_a_fault_engine_fails_only_after_its_good_calls(fault: faults.SpeechFault, error: type[Exception]) -> None:
+    engine = faults.speech(fault, good=2)
+    with engine.load(Options(), {}, "cpu") as speech:
+        part = Part(SENTENCES["en"][0], "en", speech.voices("en")[0])
+        for _ in range(2):
+            check_sound(speech.synthesize(part), len(part.text))
+        with pytest.raises(error):
+            speech.synthesize(part)
+
+
+def test_a_hanging_call_ends_when_its_engine_is_closed() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with faults.speech("hang").load(Options(), {}, "cpu") as speech:
+            call = pool.submit(speech.synthesize, Part("Hello.", "en", speech.voices("en")[0]))
+            with pytest.raises(TimeoutError):
+                call.result(0.1)
+        assert call.result(5)
+
+
+@pytest.mark.parametrize("fault", ["few", "many", "empty", "not-text"])
+def test_bad_translations_are_noticed(fault: faults.TranslationFault) -> None:
+    engine = faults.translation(fault)
+    batch = _batch(engine, Options())
+    translator: Translator
+    with engine.load(Options(), {}, "cpu") as translator, pytest.raises(AssertionError):
+        check_texts(batch, translator.translate(batch))
+
+
+def test_the_fake_voice_costs_less_than_a_millisecond_a_line() -> None:
+    engine, options = runnable("tts", "fake")
+    with engine.load(options, {}, "cpu") as speech:
+        part = Part("A line of about sixty characters, as a film has them, or so.", "en", speech.voices("en")[0])
+        speech.synthesize(part)
+        times = []
+        for _ in range(50):
+            began = time.perf_counter()
+            speech.synthesize(part)
+            times.append(time.perf_counter() - began)
+    assert np.median(times) < 1e-3
