@@ -49,7 +49,7 @@ system:  ## system packages that help (Debian or Ubuntu, as root; POLYDUB_NO_APT
 	@sh scripts/system-packages.sh
 
 demo: env system  ## make a sample film and dub it to Output/sample/dub.es.mkv
-	@$(BIN)/polydub sample --output $(SAMPLE)
+	@$(BIN)/polydub sample --json --output $(SAMPLE) >/dev/null
 	@$(BIN)/polydub dub $(SAMPLE)/sample.mkv --to es --translation $(SAMPLE)/sample.es.srt
 	@sh scripts/next-steps.sh $(SAMPLE)
 

@@ -160,7 +160,9 @@ def write_subtitles(run: Run, script: Script, said: tuple[deliver.Said, ...], wa
 def start_film(run: Run, film: deliver.Film, rendered: tuple[render.Rendered, ...], subtitles: Subtitles) -> Handle[Path]:
     """The film itself, with the subtitles that are SRT inside."""
     path = run.project / f"dub.{film.language}.{film.container}"
-    return run.deliver(deliver.mux, path, film, tuple(r.aac for r in rendered), tuple(s for s in subtitles if s.format == "srt"))
+    return run.deliver(
+        deliver.mux, path, film, tuple(r.aac for r in rendered), tuple(s for s in subtitles if s.format == "srt")
+    )
 
 
 def start_stems(run: Run, rendered: tuple[render.Rendered, ...], target: str) -> dict[str, Handle[Path]]:

@@ -93,9 +93,8 @@ def _fits(folder: Path, media: Path, content: Artifact) -> bool:
     source = _read(folder / "project.json").get("source")
     if source is None:
         return not folder.exists() or folder.is_dir()
-    return source["sha256"] == content.sha256 or source["path"] == _new(media, content)["source"]["path"] or folder.name.endswith(
-        content.sha256[:6]
-    )  # fmt: skip
+    same_place = source["path"] == _new(media, content)["source"]["path"]
+    return same_place or source["sha256"] == content.sha256 or folder.name.endswith(content.sha256[:6])
 
 
 @contextlib.contextmanager

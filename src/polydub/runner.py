@@ -16,9 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
@@ -28,83 +27,11 @@ from polydub.engines.pool import EnginePool, Tool
 from polydub.errors import Cancelled, EngineFailed, PolydubError, StrictNotice
 from polydub.store import Remembered, Store, writing
 from polydub.types import Artifact, Notice, Progress
+from polydub.work import P, R, Stage, Work
 
-P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
 COMMIT_S = 0.2  # finished items are written to the memo at least this often
 _NOTICES = TypeAdapter(tuple[Notice, ...])
-
-
-@dataclass(frozen=True)
-class Stage(Generic[P, R]):
-    """A function that may be remembered. Raise `version` whenever its results change."""
-
-    name: str
-    version: int
-    function: Callable[..., R]
-    engine: Kind | None
-
-    def __call__(self, *args: Any) -> R:
-        """The bare function: work, engine (if the stage has one), arguments."""
-        return self.function(*args)
-
-    @property
-    def returns(self) -> TypeAdapter[Any]:
-        """How its results are written and read."""
-        return _adapter(self.function)
-
-
-@cache
-def _adapter(function: Callable[..., Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(get_type_hints(function)["return"])
-
-
-def stage(name: str, *, version: int = 1) -> Callable[[Callable[Concatenate[Work, P], R]], Stage[P, R]]:
-    """Marks `function(work, *arguments)` as a stage."""
-
-    def mark(function: Callable[Concatenate[Work, P], R]) -> Stage[P, R]:
-        return Stage(name, version, function, None)
-
-    return mark
-
-
-def engine_stage(name: str, kind: Kind, *, version: int = 1) -> Callable[[Callable[Concatenate[Work, Any, P], R]], Stage[P, R]]:
-    """Marks `function(work, engine, *arguments)` as a stage; the runner injects the loaded engine of `kind`."""
-
-    def mark(function: Callable[Concatenate[Work, Any, P], R]) -> Stage[P, R]:
-        return Stage(name, version, function, kind)
-
-    return mark
-
-
-class Work:
-    """What a stage may touch besides its arguments: a scratch folder, the store's files, notices, progress.
-
-    Attributes: scratch: private folder, gone afterwards. jobs: threads the stage may use for itself.
-    """
-
-    def __init__(self, run: Run, scratch: Path, report: Callable[[float], None]) -> None:
-        self._run, self.scratch, self._report = run, scratch, report
-        self.jobs = run.jobs
-        self.notices: list[Notice] = []
-
-    def path(self, artifact: Artifact) -> Path:
-        """Where the file lies; read only."""
-        return self._run.store.path(artifact)
-
-    def keep(self, file: Path) -> Artifact:
-        """Move a finished file of the scratch folder into the store."""
-        return self._run.store.keep(file)
-
-    def notice(self, notice: Notice) -> None:
-        """Tell the user; remembered with the result."""
-        self.notices.append(notice)
-
-    def progress(self, share: float) -> None:
-        """How much of this call is done, 0 to 1. Raises Cancelled when the user stopped the run."""
-        self._run.check()
-        self._report(share)
 
 
 @dataclass
@@ -367,10 +294,11 @@ class Run:
         stage = call.stage
 
         def report(share: float) -> None:
+            self.check()
             if alone:
                 self.sink(Progress(stage.name, round(100 * share), 100))
 
-        work = Work(self, scratch, report)
+        work = Work(self.store, scratch, self.jobs, report)
         tool = self.tools[stage.engine] if stage.engine else None
         try:
             with writing(scratch):

@@ -133,7 +133,7 @@ CHORDS = ((53, 57, 60, 64), (55, 59, 62, 64), (52, 55, 59, 62), (57, 60, 64, 67)
 
 
 def music(frames: int) -> Audio:
-    """Soft stereo music of `frames` samples (a second or more) at RATE_HZ: slow chords, a bass, a light arpeggio; RMS MUSIC_DB."""
+    """Soft stereo music of `frames` samples (a second or more) at RATE_HZ: chords, a bass, a light arpeggio; RMS MUSIC_DB."""
     sound = np.zeros((2, frames + 8 * RATE_HZ), np.float32)
     chord_s = BEATS * BEAT_S
     for n in range(int(np.ceil(frames / RATE_HZ / chord_s))):

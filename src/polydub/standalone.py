@@ -103,7 +103,7 @@ def read_text(file: Path) -> str:
 
 
 def speak_text(utterance: Utterance, loaded: Loaded, out: Path) -> Spoken:
-    """Speaks into a WAV or FLAC file at the engine's own sample rate. Raises BadSettings, BadInput, and what the engine raises."""
+    """Speaks into a WAV or FLAC file at the engine's own sample rate. Raises BadSettings, BadInput, EngineFailed."""
     import tempfile
 
     if out.suffix.lower() not in (".wav", ".flac"):

@@ -1,4 +1,4 @@
-"""What a user wants of a dub, as small frozen slices: a stage gets only the slice it needs, so that nothing else enters its key."""
+"""What a user wants of a dub, as small frozen slices: a stage gets only what it needs, so that nothing else enters its key."""
 
 from __future__ import annotations
 

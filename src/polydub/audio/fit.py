@@ -188,12 +188,11 @@ def _steps(slots: Sequence[Slot], within_s: float) -> Ints:
 
 def _film(slots: Sequence[Slot], film: int, limits: Limits) -> _Task:
     """The whole film as a task. The end of the film beats the bound on early starts, and is itself beaten by a lock."""
-    natural = np.array([_ms(s.natural_s) for s in slots], np.int64)
+    start, place, natural = np.array([(_ms(s.start), _place(s), _ms(s.natural_s)) for s in slots], np.int64).T
     # 1e-9: a quotient that is whole but for floating point must not be rounded away
     shortest = np.array([max(1, ceil(d / limits.max_rate - 1e-9)) for d in natural.tolist()], np.int64)
     longest = np.maximum(shortest, [floor(d / limits.min_rate + 1e-9) for d in natural.tolist()])
     locked = np.array([s.locked_start is not None for s in slots])
-    start, place = np.array([(_ms(s.start), _place(s)) for s in slots], np.int64).T
     pairs = np.array(_pairs(slots), np.int64).reshape(-1, 2)
     late: list[int] = np.where(locked, place, np.maximum(0, film - shortest)).tolist()
     for i, j in reversed(pairs.tolist()):
@@ -314,7 +313,7 @@ def _matrix(blocks: Sequence[tuple[Floats, list[_Term]]], columns: int) -> tuple
     from scipy.sparse import csc_matrix
 
     bounds = np.concatenate([bound for bound, _ in blocks])
-    ends = np.cumsum([len(bound) for bound, _ in blocks])
+    ends: list[int] = np.cumsum([len(bound) for bound, _ in blocks]).tolist()
     terms = [(end, *term) for end, (_, terms) in zip(ends, blocks, strict=True) for term in terms]
     row = np.concatenate([np.arange(end - len(column), end) for end, column, _ in terms])
     column = np.concatenate([column for _, column, _ in terms])

@@ -16,36 +16,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status (see polydub.errors)."""
-    import click
-
-    from polydub.cli.app import app
-
     debug = "--debug" in arguments
     try:
-        result = app.main(arguments, prog_name="polydub", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        return _command(arguments)
     except PolydubError as error:
         return fail(error, debug)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 0
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "polydub"
-        return fail(BadSettings(error.format_message().rstrip("."), f"see: {command} --help"), debug)
-    except click.FileError as error:
-        return fail(BadInput(error.format_message().rstrip(".")), debug)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         return fail(Cancelled("stopped", "run the same command again to continue: finished work is kept"), debug=False)
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader of our output has gone; say no more
         return 0
     except Exception as error:  # noqa: BLE001 - the last door: a fault of ours must not show a traceback unasked
-        name = type(error).__name__
-        hint = "run it again with --debug and report what it shows"
-        return fail(PolydubError(f"unexpected {name}: {error}", hint), debug, cause=error)
+        unexpected = PolydubError(
+            f"unexpected {type(error).__name__}: {error}", "run it again with --debug and report what it shows"
+        )
+        unexpected.__cause__ = error
+        return fail(unexpected, debug)
 
 
-def fail(error: PolydubError, debug: bool, cause: BaseException | None = None) -> int:
+def _command(arguments: list[str]) -> int:
+    """The command itself; what click refuses becomes BadSettings or BadInput."""
+    import click
+
+    from polydub.cli.app import app
+
+    try:
+        result = app.main(arguments, prog_name="polydub", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.FileError as error:
+        raise BadInput(error.format_message().rstrip(".")) from error
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "polydub"
+        raise BadSettings(error.format_message().rstrip("."), f"see: {command} --help") from error
+
+
+def fail(error: PolydubError, debug: bool) -> int:
     """Says what happened on stderr, and what to do; with `debug` also where."""
     from polydub.cli.output import say_error
 
@@ -53,6 +63,5 @@ def fail(error: PolydubError, debug: bool, cause: BaseException | None = None) -
     if debug:
         import traceback
 
-        shown = cause or error
-        sys.stderr.write("".join(traceback.format_exception(shown)))
+        sys.stderr.write("".join(traceback.format_exception(error)))
     return error.exit_status

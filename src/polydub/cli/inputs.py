@@ -10,9 +10,11 @@ from polydub import languages
 from polydub.dubbing import Job
 from polydub.errors import BadInput, BadSettings, UnsupportedLanguage
 
-MEDIA = frozenset(
-    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv", ".wmv", ".asf", ".3gp", ".ogv", ".mp3", ".m4a", ".aac", ".wav", ".flac", ".ogg", ".opus", ".wma", ".aiff", ".aif", ".caf"]
-)
+_ENDINGS = (
+    "mp4 m4v mov mkv webm avi ts mts m2ts mpg mpeg flv wmv asf 3gp ogv "
+    "mp3 m4a aac wav flac ogg opus wma aiff aif caf"
+)  # fmt: skip
+MEDIA = frozenset(f".{ending}" for ending in _ENDINGS.split())
 
 
 def media_files(inputs: Sequence[str]) -> list[Path]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from polydub import languages
-from polydub.runner import Work, stage
 from polydub.types import Artifact, Cue, Placement, Segment, Source, Span, Track, seconds
+from polydub.work import Work, stage
 
 if TYPE_CHECKING:
     from polydub.media.ffmpeg import SubTrack

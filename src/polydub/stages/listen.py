@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from polydub.errors import BadSettings, NoAudioTrack
-from polydub.runner import Work, stage
 from polydub.types import BLOCK, RATE_HZ, Artifact, Energies, Notice, Samples, Sound, Source, Track
+from polydub.work import Work, stage
 
 PEAKS_HZ = 10  # columns of a waveform picture per second
 

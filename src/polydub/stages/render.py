@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polydub.runner import Work, stage
 from polydub.stages.listen import PEAKS_HZ, Heard
 from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Energies, Notice, Placement, Sound, Span, Take, bridged, seconds
 from polydub.wants import Mixing
+from polydub.work import Work, stage
 
 if TYPE_CHECKING:
     from polydub.types import Samples

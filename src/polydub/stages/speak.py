@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from polydub.engines.base import Synthesizer
 from polydub.errors import BadEngineOutput, BadSettings
-from polydub.runner import Work, engine_stage, stage
 from polydub.types import RATE_HZ, Casting, Line, Notice, Part, Placement, Speaker, Take, Voice, seconds
 from polydub.wants import Timing
+from polydub.work import Work, engine_stage, stage
 
 RATE_STEP = 0.05  # engines are asked for rates in these steps, so that a small move of a line finds its take again
 

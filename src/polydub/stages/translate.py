@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from polydub import languages
 from polydub.engines.base import Batch, Request, Translator
 from polydub.errors import BadEngineOutput
-from polydub.runner import Work, engine_stage, stage
 from polydub.types import Line, Notice, Script, Segment, Source, Speaker, Track
 from polydub.wants import Texts
+from polydub.work import Work, engine_stage, stage
 
 if TYPE_CHECKING:
     from polydub.text.subtitles import Parsed

@@ -186,7 +186,7 @@ def read_ass(text: str) -> Reading:
 def _ass_plain(text: str) -> str:
     kept: list[str] = []
     drawing = False
-    text = text.replace("\\{{}", "\0").replace("\\\u2060", "\\")  # how ffmpeg escapes a plain brace and backslash
+    text = text.replace("\0", "").replace("\\{{}", "\0")  # how ffmpeg escapes a plain brace; a plain backslash below
     closed = text.rfind("}") + 1  # beyond it no brace opens anything; and the search stays linear
     for odd, piece in enumerate([*re.split(r"\{([^}]*)\}", text[:closed]), "", text[closed:]]):
         if odd % 2:
@@ -194,7 +194,7 @@ def _ass_plain(text: str) -> str:
             drawing = bool(levels[-1].strip("0")) if levels else drawing
         elif not drawing:
             kept.append(re.sub(r"\\[Nnh]", " ", piece))
-    return "".join(kept).replace("\0", "{")
+    return "".join(kept).replace("\0", "{").replace("\\\u2060", "\\")
 
 
 def read_txt(text: str) -> Reading:
