@@ -66,8 +66,9 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     laid = render.layings(placed, takes, dialogue_lufs)
     speech = [*talk, *(Span(p.start, p.start + p.duration) for p in placed)]  # the original must not be heard under a pause
     cut = tuple(render.blocks(heard.sound, laid, speech, want.mixing.ducking_db))
-    measured = run.map(render.measure_block, cut)
-    gain_db = run.step(render.level, measured, want.mixing.target_lufs, run.previous("gain"))
+    first_db = run.step(render.first_gain, dialogue_lufs, want.mixing.target_lufs, run.previous("gain"))
+    gain_db = programme_gain(run, cut, first_db, want)
+    run.record("gain", gain_db)
     rendered, after = mastered(run, cut, gain_db, want)
 
     stems = start_stems(run, rendered, want.target)
@@ -125,21 +126,26 @@ def shaped_takes(
     return takes | {p.id: take for p, take in zip(unfit, stretched, strict=True)}
 
 
+def programme_gain(run: Run, cut: tuple[render.Block, ...], gain_db: float, want: Wanted) -> float:
+    """The gain in dB that brings the limited programme to its target; near misses are left, so that an edit keeps the gain."""
+    for _ in range(4):  # a limiter at work takes some of each raise away
+        measured = run.map(render.measure_block, render.masters(cut, gain_db, want.mixing))
+        missing = run.step(render.correction, measured, want.mixing.target_lufs)
+        if missing == 0:
+            break
+        gain_db = round(gain_db + missing, 2)
+    return gain_db
+
+
 def mastered(
     run: Run, cut: tuple[render.Block, ...], gain_db: float, want: Wanted
 ) -> tuple[tuple[render.Rendered, ...], render.Levels]:
-    """The rendered blocks. Where limiting took loudness away, the gain is raised once or twice to make up for it."""
-    target = want.mixing.target_lufs
-    for attempt in range(3):
-        rendered = run.map(render.mix_block, render.masters(cut, gain_db, want.mixing))
-        peak = max((r.true_peak for r in rendered), default=0.0)
-        after = run.step(render.programme, tuple(r.energies for r in rendered), peak)
-        short = round(target - after.integrated, 2)
-        if attempt == 2 or not render.TOLERANCE_LU < short < 6:
-            break
-        gain_db = round(gain_db + short, 2)
-    if abs(short) > 0.5:
-        text = f"the programme ends at {after.integrated:.1f} LUFS instead of {target:.1f}: the true-peak limit allows no more"
+    """The finished blocks and what they measure together."""
+    rendered = run.map(render.mix_block, render.masters(cut, gain_db, want.mixing))
+    peak = max((r.true_peak for r in rendered), default=0.0)
+    after = run.step(render.programme, tuple(r.energies for r in rendered), peak)
+    if -70 < after.integrated and abs(after.integrated - want.mixing.target_lufs) > 0.5:
+        text = f"the programme ends at {after.integrated:.1f} LUFS, not {want.mixing.target_lufs:.1f}: its peaks allow no more"
         run.note(Notice("loudness-missed", text))
     return rendered, after
 
@@ -184,11 +190,9 @@ def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> rend
     heard, said = (sound.result() for sound in sounds)
     laid, talk = run.step(render.speech_track, said, heard.sound.frames)
     cut = tuple(render.blocks(heard.sound, laid, talk, want.mixing.ducking_db))
-    gain_db = run.step(render.level, run.map(render.measure_block, cut), want.mixing.target_lufs, None)
-    rendered, after = mastered(run, cut, gain_db, want)
-    run.deliver(
-        deliver.mux, target, source, track, tuple(r.aac for r in rendered), (), want.target, want.delivery.container
-    ).result()
+    rendered, after = mastered(run, cut, programme_gain(run, cut, 0.0, want), want)
+    film = deliver.Film(source, track, want.target, want.delivery.container)
+    run.deliver(deliver.mux, target, film, tuple(r.aac for r in rendered), ()).result()
     return after
 
 

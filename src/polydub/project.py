@@ -37,7 +37,7 @@ class Project:
 
     def state(self, language: str) -> dict[str, Any]:
         """What the last finished run into a language left for the next one."""
-        return cast("dict[str, Any]", _read(self.folder / f".state.{language}.json"))
+        return _read(self.folder / f".state.{language}.json")
 
     def save_state(self, language: str, state: dict[str, Any]) -> None:
         """Keep what the next run may ask for."""
@@ -62,7 +62,9 @@ def open_project(output: Path, media: Path, content: Artifact, waiting: Callable
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
         with _locked(output / ".polydub" / "projects.lock", waiting):
-            folder = next(f for f in (output / name, output / f"{name}-{content.sha256[:6]}") if _fits(f, media, content))
+            folder = output / name
+            if not _fits(folder, media, content):
+                folder = output / f"{name}-{content.sha256[:6]}"
             folder.mkdir(exist_ok=True)
             if not (folder / "project.json").exists():
                 write(folder / "project.json", _json(_new(media, content)))
@@ -74,7 +76,7 @@ def open_project(output: Path, media: Path, content: Artifact, waiting: Callable
 
 def _sweep(folder: Path) -> None:
     """Removes what a killed run left; the lock is held."""
-    for place in (folder, folder / "stems", folder / "subs"):
+    for place in (folder, folder / "stems", folder / "subs", folder / "debug" / "segments"):
         for left in place.glob(".polydub-*"):
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
@@ -94,7 +96,7 @@ def _fits(folder: Path, media: Path, content: Artifact) -> bool:
     if source is None:
         return not folder.exists() or folder.is_dir()
     same_place = source["path"] == _new(media, content)["source"]["path"]
-    return same_place or source["sha256"] == content.sha256 or folder.name.endswith(content.sha256[:6])
+    return same_place or source["sha256"] == content.sha256
 
 
 @contextlib.contextmanager

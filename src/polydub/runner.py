@@ -158,20 +158,24 @@ class Run:
 
     def start(self, stage: Stage[P, R], *args: Any) -> Handle[R]:
         """As `step`, without waiting."""
-        number = self._number()
+        number = self._number(stage)
         return Handle(self._steps.submit(lambda: self._map(number, stage, [args])[0]))
 
     def map(self, stage: Stage[P, R], items: Sequence[Any] | Handle[Any], *args: Any) -> tuple[R, ...]:
         """`stage(item, *args)` for each item, remembered one by one, in order."""
-        return tuple(self._map(self._number(), stage, [(item, *args) for item in _resolve(items)]))
+        return tuple(self._map(self._number(stage), stage, [(item, *args) for item in _resolve(items)]))
 
     def deliver(self, stage: Stage[P, str], target: Path, *args: Any) -> Handle[Path]:
         """A step whose result is one file, named by the stage in its scratch folder, which goes to `target` and nowhere else.
 
         It is made again when the arguments changed or the file at `target` is gone or was touched. Does not wait.
         """
-        number = self._number()
+        number = self._number(stage)
         return Handle(self._steps.submit(lambda: self._deliver(number, stage, target, args)))
+
+    def record(self, name: str, value: Any) -> None:
+        """What the next run shall get as `previous(name)` instead of the step's own result."""
+        self._new_state[name]["value"] = to_jsonable_python(value)
 
     def finish(self) -> dict[str, Any]:
         """What the next run may ask for with `previous`; to be written when the whole run has succeeded."""
@@ -179,14 +183,19 @@ class Run:
 
     # inside
 
-    def _number(self) -> int:
+    def _number(self, stage: Stage[..., Any] | None = None) -> int:
         with self._lock:
             self._calls += 1
+            if stage:
+                self.counts.setdefault(stage.name, Count())  # here, so that their order is that of the source
             return self._calls
 
-    def _count(self, stage: Stage[..., Any]) -> Count:
+    def _add(self, stage: Stage[..., Any], *, seconds: float = 0.0, ran: int = 0, remembered: int = 0) -> None:
         with self._lock:
-            return self.counts.setdefault(stage.name, Count())
+            count = self.counts[stage.name]
+            count.seconds += seconds
+            count.ran += ran
+            count.remembered += remembered
 
     def _take_notices(self, number: int, notices: Sequence[Notice]) -> None:
         with self._lock:
@@ -212,7 +221,7 @@ class Run:
         return _Call(stage, key, tuple(values), None)
 
     def _map(self, number: int, stage: Stage[..., Any], items: Sequence[Sequence[Any]]) -> list[Any]:
-        began, count = time.monotonic(), self._count(stage)
+        began = time.monotonic()
         calls = [self._call(stage, args) for args in items]
         results: dict[str, Any] = {}
         notices: dict[str, tuple[Notice, ...]] = {}
@@ -223,12 +232,12 @@ class Run:
                 results[key], notices[key] = result, _NOTICES.validate_json(row.notices)
         self.store.forget([key for key in rows if key not in results])
         missing = {call.key: call for call in calls if call.key not in results}
-        count.remembered += len(calls) - len(missing)
+        self._add(stage, remembered=len(calls) - len(missing))
         self.sink(Progress(stage.name, len(calls) - len(missing), len(calls), len(results)))
         for key, result, told in self._make(stage, list(missing.values()), len(calls)):
             results[key], notices[key] = result, told
-            count.ran += 1
-        count.seconds += time.monotonic() - began
+            self._add(stage, ran=1)
+        self._add(stage, seconds=time.monotonic() - began)
         self._take_notices(number, [notice for call in calls for notice in notices[call.key]])
         for call in calls:
             if call.remembers:
@@ -239,9 +248,8 @@ class Run:
         began = time.monotonic()
         call = self._call(stage, args)
         row = self.store.look_up([call.key]).get(call.key)
-        count = self._count(stage)
-        if row and self.store.delivered(target) == call.key:
-            count.remembered += 1
+        remembered = row is not None and self.store.delivered(target) == call.key
+        if row and remembered:
             notices = _NOTICES.validate_json(row.notices)
         else:
             self.sink(Progress(stage.name, 0, 100))
@@ -252,9 +260,8 @@ class Run:
                 self.store.deliver(scratch / name, target, call.key)
             self.store.forget([call.key])
             self.store.remember([Remembered(call.key, stage.name, "null", _NOTICES.dump_json(notices).decode())])
-            count.ran += 1
-        self.sink(Progress(stage.name, 100, 100, count.remembered))
-        count.seconds += time.monotonic() - began
+        self.sink(Progress(stage.name, 100, 100, 100 * remembered))
+        self._add(stage, seconds=time.monotonic() - began, ran=not remembered, remembered=remembered)
         self._take_notices(number, notices)
         return target
 
@@ -268,19 +275,19 @@ class Run:
                 finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 self.check()
                 for future in finished:
-                    call = waiting.pop(future)
                     result, notices = future.result()
-                    output = stage.returns.dump_json(result).decode()
-                    rows.append(Remembered(call.key, stage.name, output, _NOTICES.dump_json(notices).decode()))
-                    yield call.key, result, notices
+                    rows.append(_row(waiting.pop(future), result, notices))
+                    # as the next run will read it: 40 for a float field would give later steps another key than 40.0
+                    yield rows[-1].key, stage.returns.validate_json(rows[-1].output), notices
                 done += len(finished)
                 self.sink(Progress(stage.name, done, total, total - len(calls)))
                 if rows and (not waiting or time.monotonic() - committed > COMMIT_S):
                     self.store.remember(rows)
                     rows, committed = [], time.monotonic()
         finally:
-            for future in waiting:
-                future.cancel()
+            for future, call in waiting.items():
+                if not future.cancel() and future.done() and not future.exception():
+                    rows.append(_row(call, *future.result()))  # finished while another failed
             if rows:
                 self.store.remember(rows)
 
@@ -329,6 +336,11 @@ class _Call:
     key: str
     args: tuple[Any, ...]
     remembers: str | None
+
+
+def _row(call: _Call, result: Any, notices: tuple[Notice, ...]) -> Remembered:
+    output = call.stage.returns.dump_json(result).decode()
+    return Remembered(call.key, call.stage.name, output, _NOTICES.dump_json(notices).decode())
 
 
 def _digest(document: Any) -> str:

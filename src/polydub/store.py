@@ -37,6 +37,10 @@ _DISK = {
     errno.EPERM: ("permission denied", "choose a folder you may write to with --output or --store"),
     errno.ENOTDIR: ("a file is in the way of a folder", "choose another folder with --output or --store"),
     errno.EEXIST: ("a file is in the way of a folder", "choose another folder with --output or --store"),
+    errno.EISDIR: ("a folder is in the way of a file", "choose another folder with --output or --store"),
+    errno.ENAMETOOLONG: ("the name is too long for this disk", "rename the input, or choose a shorter --output"),
+    errno.EFBIG: ("the file is larger than allowed here", "choose another disk with --output or --store"),
+    errno.EIO: ("the disk has failed", "check the disk, or choose another one with --output or --store"),
 }
 
 
@@ -162,7 +166,7 @@ class Store:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             with self._lock, writing(self.folder):
                 self._db.execute("insert or replace into files values (?, ?, ?, ?, ?)", (_text(file), *identity, digest))
-        artifact = Artifact(digest, file.suffix, stat.st_size)
+        artifact = Artifact(digest, _text(file.suffix), stat.st_size)
         self._sources[digest] = file
         return artifact
 
@@ -250,6 +254,6 @@ def _try_lock(path: Path) -> int | None:
     return descriptor
 
 
-def _text(path: Path) -> str:
-    """A path as SQLite text, whatever bytes it holds."""
+def _text(path: Path | str) -> str:
+    """A path or a part of one as SQLite and JSON text, whatever bytes it holds."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from polydub.audio.loudness import STRETCH, inter_sample_peaks
 from polydub.types import RATE_HZ, Samples
 
 REACH = RATE_HZ // 50  # samples that the limiter looks ahead and back: 20 ms
@@ -36,23 +37,15 @@ def limit(samples: Samples, ceiling: float) -> NDArray[np.float32] | None:
 
 
 def _wished(samples: Samples, ceiling: float) -> NDArray[np.float64] | None:
-    """The gain each step of _STEP samples needs alone; inter-sample peaks count."""
-    from scipy.signal import resample_poly
-
-    loudest = np.abs(samples).max(axis=0) if samples.size else np.zeros(0, np.float32)
-    starts = np.arange(0, len(loudest), _STEP)
-    if len(starts) == 0:
+    """The gain each step of _STEP samples needs alone; inter-sample peaks count. None when none is needed."""
+    if samples.size == 0:
         return None
-    level = np.maximum.reduceat(loudest, starts).astype(np.float64)
-    size, pad = 2048, 32
-    coarse = np.arange(0, len(loudest), size)
-    for start in coarse[np.maximum.reduceat(loudest, coarse) > ceiling * 0.7]:
-        low, high = max(0, start - pad), min(start + size + pad, len(loudest))
-        fine = np.abs(resample_poly(samples[:, low:high], 4, 1, axis=1)).max(axis=0)[4 * (start - low) :][: 4 * size]
-        steps = np.maximum.reduceat(fine, np.arange(0, len(fine), 4 * _STEP))
-        first = start // _STEP
-        steps = steps[: len(level) - first]
-        level[first : first + len(steps)] = np.maximum(level[first : first + len(steps)], steps)
+    loudest = np.abs(samples).max(axis=0)
+    level = np.maximum.reduceat(loudest, np.arange(0, len(loudest), _STEP)).astype(np.float64)
+    hot, peaks = inter_sample_peaks(samples, ceiling * 0.7)
+    fine = np.zeros(-(-len(loudest) // STRETCH) * peaks.shape[1])
+    fine.reshape(-1, peaks.shape[1])[hot] = peaks
+    level = np.maximum(level, fine[: len(level)])
     # a peak between two steps is seen by one of them only
     level = np.maximum(level, np.maximum(np.append(level[1:], 0), np.append(0, level[:-1])))
     if level.max() <= ceiling:

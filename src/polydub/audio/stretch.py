@@ -33,8 +33,9 @@ def stretch(samples: Samples, frames: int) -> Samples:
     if not length or not frames:
         return np.zeros((samples.shape[0], frames), np.float32)
     if min(length, frames) < SHORT:
+        places = np.arange(length, dtype=np.float64)
         at = np.arange(frames) * ((length - 1) / max(1, frames - 1))
-        return np.array([np.interp(at, np.arange(length), channel) for channel in samples], np.float32)
+        return np.array([np.interp(at, places, channel) for channel in samples], np.float32)
     starts = _starts(samples.mean(axis=0, dtype=np.float64), frames)
     window = (0.5 - 0.5 * np.cos(np.pi * np.arange(HOP) / HOP)).astype(np.float32)
     padded = np.pad(samples, ((0, 0), (HOP, SIZE)))  # position p of the input is p + HOP here
@@ -69,17 +70,14 @@ def _starts(mono: NDArray[np.float64], frames: int) -> NDArray[np.int64]:
 
 
 def _best(mono: NDArray[np.float64], coarse: NDArray[np.float64], power: NDArray[np.float64], at: tuple[int, int]) -> int:
-    """The start within REACH of at[1] whose frame is most like the one at at[0]: by the means first, then by samples."""
+    """The start within REACH of at[1] whose frame differs least from the one at at[0]: by the means first, then by samples."""
     follows, target = min(max(at[0], 0), len(mono) - SIZE), at[1]
     low, high = max(0, target - REACH), min(len(mono) - SIZE, target + REACH)
-    size, first = SIZE // COARSE, low // COARSE
-    wanted = coarse[follows // COARSE :][:size]
-    near = coarse[first : high // COARSE + len(wanted)]
-    likeness = np.correlate(near, wanted, "valid")
+    first, wanted = low // COARSE, coarse[follows // COARSE :][: SIZE // COARSE]
+    likeness = np.correlate(coarse[first : high // COARSE + len(wanted)], wanted, "valid")
     energy = power[first + len(wanted) :][: len(likeness)] - power[first:][: len(likeness)]
-    # + 1e-9: silence is like anything; the first place is then as good as another
-    rough = (first + int(np.argmax(likeness / np.sqrt(energy + 1e-9)))) * COARSE + follows % COARSE
-    low, high = max(low, rough - COARSE), max(low, min(high, rough + COARSE))
-    fine = sliding_window_view(mono[min(low, high) : high + SIZE], SIZE)
-    score = fine @ mono[follows : follows + SIZE] / np.sqrt(np.einsum("ij,ij->i", fine, fine) + 1e-9)
-    return min(low, high) + int(np.argmax(score))
+    # a difference rather than a normalised correlation: silence is like silence, not like anything
+    rough = (first + int(np.argmax(2 * likeness - energy))) * COARSE + follows % COARSE
+    low, high = min(max(low, rough - COARSE), high), min(max(low, rough + COARSE), high)
+    fine = sliding_window_view(mono[low : high + SIZE], SIZE) - mono[follows : follows + SIZE]
+    return low + int(np.argmin(np.einsum("ij,ij->i", fine, fine)))

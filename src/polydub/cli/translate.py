@@ -44,6 +44,8 @@ def translate(file: Path, out: Path | None, **given: Any) -> int:
         if str(path) == "-":
             output.result(done.text.rstrip("\n"))
         else:
+            if out is None and path.exists() and path.read_bytes() != done.text.encode("utf-8", "backslashreplace"):
+                raise BadSettings(f"{path} exists already", f"keep it with another name, or replace it: --out {path}")
             project.write(path, done.text)
             rows.append({"language": target, "file": str(path), "lines": done.lines})
             if not given["as_json"]:

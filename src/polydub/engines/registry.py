@@ -194,7 +194,7 @@ def _version(package: str) -> str:
 def choose(wanted: Choice | str, need: Need) -> Chosen:
     """The engine to use for `need`: the one wanted by name, or for "auto" the first in order that can do it.
 
-    `auto` takes an engine that uses the network only when settings name its address or its secrets, and never offline.
+    `auto` takes an engine that uses the network only when settings name its address, and never offline.
     Raises: UnknownEngine; UnsupportedLanguage, naming the nearest; Missing and its kinds, with the command that mends it;
     BadSettings for wrong options, or a network engine under --offline.
     """
@@ -216,7 +216,7 @@ def _automatic(need: Need) -> Chosen:
         try:
             engine = get(need.kind, name)
             given = need.options.get(name, {})
-            if engine.info.network and not _configured(engine, given):
+            if engine.info.network and not _configured(given):
                 raise BadSettings("it uses the network and is not configured", f"configure {name}")
             return _use(engine, build_options(engine, given), need, _why(name, order, failed))
         except PolydubError as error:
@@ -241,10 +241,9 @@ def _because(name: str, error: PolydubError) -> str:
     return f"{name} ({error.message.removeprefix(name).removeprefix(':').strip()})"
 
 
-def _configured(engine: Engine, given: Mapping[str, object]) -> bool:
-    """Whether a person has set where the engine's service is, or what it needs to be let in."""
-    secrets = engine.info.secrets
-    return any(given.get(name) for name in ADDRESSES) or (bool(secrets) and all(given.get(name) for name in secrets))
+def _configured(given: Mapping[str, object]) -> bool:
+    """Whether a person has set where the engine's service is. A key that merely lies in the environment is no such wish."""
+    return any(given.get(name) for name in ADDRESSES)
 
 
 def _use(engine: Engine, options: Options, need: Need, why: str) -> Chosen:

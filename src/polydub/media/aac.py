@@ -4,118 +4,104 @@ The encoder runs one frame late: its packet k decodes to its input frame k - 1. 
 film frame k: each block is encoded alone, from 64 frames before its first, and only the packets of its own frames are
 kept. So in the joined ADTS stream decoded sample j is film sample j. The very first frame of a film (21 ms) decodes as
 a fade-in, since the half of it that lay in the dropped packet before it is missing.
+
+Noise substitution is off: it makes decoders throw dice, and the peaks of the delivered sound would not be those measured.
+
+One ffmpeg both encodes a block and decodes it again (a loopback decoder). Encoding in this process would be as fast for
+one block, but 3,000 short calls a block make threads wait for each other: four of them were no faster than one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from polydub.media.program import run
 from polydub.types import FRAME, RATE_HZ, Samples
 
-if TYPE_CHECKING:
-    from av.audio.frame import AudioFrame
-    from av.packet import Packet
-
-_RATE_INDEX = 3  # 48 kHz in the ADTS header
-_LAYOUTS = {1: "mono", 2: "stereo"}
 _HEADER = 7
 
 
-class _Encoder(Protocol):
-    """What PyAV's codec context does; its own stubs leave the packets' type open."""
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which part of a film is encoded, in samples: the sound at hand begins at `start`, the block is `first` to `first + frames`.
 
-    def encode(self, frame: AudioFrame | None) -> Sequence[Packet[Any]]: ...
+    `start` and `first` are whole numbers of AAC frames.
+    """
 
-
-class _Decoder(Protocol):
-    def decode(self, packet: Packet[Any]) -> Sequence[AudioFrame]: ...
+    start: int
+    first: int
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)
 class AacBlock:
-    """The ADTS packets of one block, to be joined in order.
+    """One block's part of the stream.
 
-    Attributes: packets: one for each frame of 1,024 samples. lead: the packet before them, which a decoder needs to
-    give the block's first frame as it will sound in the joined stream; empty at the start of the film.
+    Attributes: packets: ADTS, one for each frame of 1,024 samples, to be joined in order. heard: what a player will
+    hear of them, float32 (channels, frames), not clipped.
     """
 
     packets: bytes
-    lead: bytes
+    heard: Samples = field(compare=False)
 
 
-def encode_aac_block(samples: Samples, start: int, first: int, frames: int, kbit_s: int) -> AacBlock:
-    """Encode film samples `first` to `first + frames` with their neighbourhood; the same bytes every time.
+def encode_aac_block(samples: Samples, cut: Cut, kbit_s: int, folder: Path) -> AacBlock:
+    """Encode a block with its neighbourhood; the same bytes every time.
 
     Args:
-        samples: float32 (1 or 2 channels, n), 48 kHz: the film from sample `start` on, 64 frames of 1,024 before `first`
-            (or from the film's beginning) to two frames beyond the block (or to the film's end).
-        start, first: whole numbers of frames. frames: a whole number of AAC frames, except in the film's last block,
-            which is rounded to the nearest, so that the sound ends within 11 ms of the film.
-        kbit_s: total bit rate in kbit/s.
+        samples: float32 (1 or 2 channels, n), 48 kHz: the film from `cut.start` on, 64 frames of 1,024 before the block
+            (or from the film's beginning) to two frames beyond it (or to the film's end).
+        cut: the film's last block is rounded to the nearest AAC frame, so that the sound ends within 11 ms of the film.
+        kbit_s: total bit rate in kbit/s. folder: for scratch files.
     Returns: a block with no packet for a last block of less than half an AAC frame, unless it is the only one.
+    Raises: ValueError for a cut that is not on whole frames, and what `run` raises.
     """
-    if start % FRAME or first % FRAME or not 0 <= start <= first:
+    import numpy as np
+
+    if cut.start % FRAME or cut.first % FRAME or not 0 <= cut.start <= cut.first:
         raise ValueError("blocks begin at whole AAC frames")
-    count = (frames + FRAME // 2) // FRAME or int(first == 0)
-    before = (first - start) // FRAME
-    packets = list(_encoded(samples, before + count + 2, kbit_s))
-    mine = packets[before + 1 : before + 1 + count]
-    return AacBlock(b"".join(mine), packets[before] if first else b"")
-
-
-def decode_aac_block(block: AacBlock, channels: int) -> Samples:
-    """What a player will hear of `block` in the joined stream: float32 (channels, whole AAC frames)."""
-    heard = decode_aac(block.lead + block.packets, channels)
-    return heard[:, FRAME:] if block.lead else heard
+    count = (cut.frames + FRAME // 2) // FRAME or int(cut.first == 0)
+    before = (cut.first - cut.start) // FRAME
+    channels, length = samples.shape[0], (before + count + 2) * FRAME
+    padded = np.zeros((length, channels), np.float32)
+    padded[: samples.shape[1]] = samples.T[:length]
+    sound, packets, heard = (folder / name for name in ("aac-in.f32", "aac.adts", "aac-out.f32"))
+    padded.tofile(sound)
+    layout = ("-f", "f32le", "-ar", str(RATE_HZ), "-ac", str(channels))
+    encode = (
+        "-map",
+        "0:a",
+        "-c:a",
+        "aac",
+        "-b:a",
+        f"{kbit_s}k",
+        "-aac_pns",
+        "0",
+        "-flags:a",
+        "+bitexact",
+        "-f",
+        "adts",
+        str(packets),
+    )
+    decode = ("-dec", "0:0", "-filter_complex", "[dec:0]anull[heard]", "-map", "[heard]", "-f", "f32le", str(heard))
+    run(["-threads", "1", *layout, "-i", str(sound), *encode, *decode], stage="encoding")
+    mine = list(_split(packets.read_bytes()))[before + 1 : before + 1 + count]
+    decoded = np.fromfile(heard, np.float32).reshape(-1, channels).T[:, before * FRAME : (before + count) * FRAME]
+    return AacBlock(b"".join(mine), np.ascontiguousarray(decoded))
 
 
 def decode_aac(adts: bytes, channels: int) -> Samples:
     """Decode an ADTS stream: float32 (channels, 1,024 for each packet), not clipped; no packet gives zero frames."""
+    import av
     import numpy as np
-    from av.codec.context import CodecContext
-    from av.packet import Packet
 
-    decoder = cast("_Decoder", CodecContext.create("aac", "r"))
-    heard = [frame.to_ndarray() for packet in _split(adts) for frame in decoder.decode(Packet(packet))]
+    decoder = av.CodecContext.create("aac", "r")
+    heard = [frame.to_ndarray() for packet in _split(adts) for frame in decoder.decode(av.Packet(packet))]
     if not heard:
         return np.zeros((channels, 0), np.float32)
     return np.concatenate(heard, axis=1, dtype=np.float32)
-
-
-def _encoded(samples: Samples, frames: int, kbit_s: int) -> Iterator[bytes]:
-    """ADTS packets of the first `frames` frames, and of the encoder's delay; what `samples` lacks is silence."""
-    import numpy as np
-    from av.audio.frame import AudioFrame
-    from av.codec.context import CodecContext, Flags
-
-    channels = samples.shape[0]
-    encoder = CodecContext.create("aac", "w")
-    encoder.sample_rate, encoder.layout, encoder.format = RATE_HZ, _LAYOUTS[channels], "fltp"
-    encoder.bit_rate = kbit_s * 1000
-    # ffmpeg's manual: above 64 kbit/s a channel "fast" is better and much faster than its default. Without pns, which would
-    # leave noise, and so peaks, to the dice of each decoder.
-    encoder.options = {"aac_coder": "fast", "aac_pns": "0"}
-    encoder.flags |= Flags.bitexact
-    encode = cast("_Encoder", encoder).encode
-    short = frames * FRAME - samples.shape[1]
-    padded = np.pad(samples, ((0, 0), (0, max(0, short))))
-    for k in range(frames):
-        piece = np.ascontiguousarray(padded[:, k * FRAME : (k + 1) * FRAME], np.float32)
-        frame = AudioFrame.from_ndarray(piece, format="fltp", layout=_LAYOUTS[channels])
-        frame.sample_rate, frame.pts = RATE_HZ, k * FRAME
-        for packet in encode(frame):
-            yield _framed(bytes(packet), channels)
-    for packet in encode(None):
-        yield _framed(bytes(packet), channels)
-
-
-def _framed(packet: bytes, channels: int) -> bytes:
-    """`packet` behind an ADTS header (ISO/IEC 13818-7 6.2): MPEG-4, AAC LC, no checksum, buffer fullness unknown."""
-    size = len(packet) + _HEADER
-    header = 0xFFF1 << 40 | 1 << 38 | _RATE_INDEX << 34 | channels << 30 | size << 13 | 0x7FF << 2
-    return header.to_bytes(_HEADER, "big") + packet
 
 
 def _split(adts: bytes) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ Importing this imports neither: the modules behind it load what they need when t
 
 from __future__ import annotations
 
-from polydub.media.aac import AacBlock, decode_aac, decode_aac_block, encode_aac_block
+from polydub.media.aac import AacBlock, Cut, decode_aac, encode_aac_block
 from polydub.media.decode import Decoding, decode_blocks, extract_subtitles
 from polydub.media.flac import join_flac, read_flac, write_flac
 from polydub.media.mux import DubTrack, MuxPlan, SubTrack, mux
@@ -15,13 +15,13 @@ from polydub.media.program import SAFE_INPUT, Limits, program, run, safe_link, v
 __all__ = [
     "SAFE_INPUT",
     "AacBlock",
+    "Cut",
     "Decoding",
     "DubTrack",
     "Limits",
     "MuxPlan",
     "SubTrack",
     "decode_aac",
-    "decode_aac_block",
     "decode_blocks",
     "encode_aac_block",
     "extract_subtitles",

@@ -19,12 +19,14 @@ _EFFORT = 0.3  # soundfile's 0 to 1; higher gains next to nothing on speech and 
 
 
 def write_flac(path: Path, samples: Samples) -> None:
-    """Write float32 samples (channels, frames), rounded to 24 bits and clipped at full scale; zero frames are fine.
+    """Write float32 samples (channels, frames), rounded to 24 bits and clipped at full scale.
 
-    Raises: StoreError when the file cannot be written.
+    Raises: StoreError when the file cannot be written; ValueError for zero frames, which FLAC cannot hold.
     """
     import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
+    if not samples.shape[1]:
+        raise ValueError("there is no sound to write")
     memory = io.BytesIO()  # libsndfile hides why a write fails
     with soundfile.SoundFile(
         memory, "w", RATE_HZ, samples.shape[0], "PCM_24", format="FLAC", compression_level=_EFFORT

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from polydub.errors import BadSettings
-from polydub.media.program import SAFE_INPUT, STANDARD, on_film_clock, run
+from polydub.media.program import SAFE_INPUT, on_film_clock, run
 from polydub.types import Notice, Source, Track
 
 _MP4_VIDEO = frozenset({"h264", "hevc", "vvc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "vc1"})
@@ -71,7 +71,8 @@ class MuxPlan:
 def mux(plan: MuxPlan, out: Path, on_progress: Callable[[float], None] | None = None) -> tuple[Notice, ...]:
     """Write `plan` to `out`; returns notices about tracks that had to be left out or encoded again.
 
-    Chapters and container titles are kept, attachments only in MKV, data streams never.
+    `on_progress` gets the part done, 0 to 1. Chapters and container titles are kept, attachments in MKV only, data
+    streams never.
     Raises: BadSettings when MP4 cannot hold the picture, and what `run` raises.
     """
     with tempfile.TemporaryDirectory(prefix="mux-", dir=out.parent) as folder:
@@ -80,12 +81,13 @@ def mux(plan: MuxPlan, out: Path, on_progress: Callable[[float], None] | None = 
         _sound(file)
         _subtitles(file)
         _attachments(file, Path(folder))
-        run(
-            [*_inputs(plan), *file.options, *_finish(plan), f"file:{out}"],
-            stage="mux",
-            limits=STANDARD,
-            on_progress=on_progress,
-        )
+        arguments = [*_inputs(plan), *file.options, *_finish(plan), f"file:{out}"]
+
+        def tell(done_s: float) -> None:
+            if on_progress is not None:
+                on_progress(min(1.0, done_s / plan.source.duration))
+
+        run(arguments, stage="mux", on_progress=tell)
     return tuple(file.notices)
 
 

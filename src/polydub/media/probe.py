@@ -57,8 +57,9 @@ def _source(media: Artifact, container: InputContainer) -> Source:
         raise UnreadableMedia(f"the file has {len(container.streams)} tracks; at most {MAX_TRACKS} are read", "remove some")
     tracks = tuple(_track(stream, start) for stream in container.streams)
     for track in tracks:
-        if track.width * track.height > MAX_PIXELS:
-            raise UnreadableMedia(f"the picture of {track.width} x {track.height} pixels is too large", "scale it down first")
+        # FFmpeg itself refuses most of what is larger, and then tells no size at all.
+        if track.kind == "video" and not 0 < track.width * track.height <= MAX_PIXELS:
+            raise UnreadableMedia("the picture's size is unknown or larger than 16384 x 16384 pixels", "convert the file first")
     if not any(track.kind in ("video", "audio") for track in tracks):
         raise UnreadableMedia("the file holds neither sound nor picture", "give a video or sound file")
     duration = _duration(container, start)

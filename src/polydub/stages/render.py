@@ -23,7 +23,7 @@ POST = 4 * FRAME  # the encoder looks ahead
 MARGIN = 2048  # samples beyond both for the limiter's reach of 960
 BRIDGE_S = 0.8  # in shorter pauses the bed does not come up
 HEADROOM_DB = 1.0  # what AAC usually adds to true peaks; more is taken where a block needs it
-TOLERANCE_LU = 0.2  # an edit that moves the programme by less keeps the old gain, and so the other blocks
+TOLERANCE_LU = 0.15  # an edit that moves the programme by less keeps the old gain, and so the other blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,28 @@ def blocks(sound: Sound, laid: Sequence[Laying], talk: Sequence[Span], ducking_d
         yield Block(first, frames, sound.frames, sound.channels, beds.start, bed, ducking_db, tuple(clipped), inside)
 
 
-@stage("measure-block")
-def measure_block(work: Work, block: Block) -> Energies:
-    """Loudness of one block of the mix before any programme gain."""
-    from polydub.audio import loudness
+@dataclass(frozen=True, slots=True)
+class Master:
+    """A block and how it is mastered."""
 
+    block: Block
+    gain_db: float
+    true_peak_dbtp: float
+    kbit_per_channel: int
+
+
+@stage("measure-block")
+def measure_block(work: Work, master: Master) -> Energies:
+    """Loudness of one block as it will be with this gain and the limiter, without encoding it."""
+    from polydub.audio import loudness, signal
+    from polydub.audio.limiter import limit
+
+    block = master.block
     low = max(0, block.first - loudness.SETTLE)
     bed, dub = _stems(work, block, low, block.first + block.frames)
-    return loudness.energies(bed + dub, block.first, block.first - low)
+    mix = (bed + dub) * signal.gain(master.gain_db)
+    curve = limit(mix, signal.gain(master.true_peak_dbtp - HEADROOM_DB))
+    return loudness.energies(mix if curve is None else mix * curve, block.first, block.first - low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,26 +153,22 @@ def _levels(energies: Sequence[Energies], true_peak: float) -> Levels:
     return Levels(whole, round(loudness.loudness_range(cells), 1), round(decibels(true_peak), 2), curve)
 
 
-@stage("level")
-def level(work: Work, measured: tuple[Energies, ...], target_lufs: float, previous: float | None) -> float:
-    """Programme gain in dB. A previous gain that still meets the target within TOLERANCE_LU is kept."""
+@stage("first-gain")
+def first_gain(work: Work, talk_lufs: float, target_lufs: float, previous: float | None) -> float:
+    """Programme gain in dB to begin with: the last run's, else what the dialogue alone would need."""
+    if previous is not None:
+        return previous
+    return 0.0 if talk_lufs <= -70 else round(min(target_lufs - talk_lufs, 40.0), 2)
+
+
+@stage("correction")
+def correction(work: Work, measured: tuple[Energies, ...], target_lufs: float) -> float:
+    """By how many dB the programme misses its target; 0.0 for silence and within TOLERANCE_LU."""
     from polydub.audio import loudness
 
     found = loudness.integrated(loudness.join(measured))
-    if found <= loudness.SILENT_LUFS:
-        return 0.0
-    gain_db = round(min(target_lufs - found, 40.0), 2)
-    return previous if previous is not None and abs(previous - gain_db) <= TOLERANCE_LU else gain_db
-
-
-@dataclass(frozen=True, slots=True)
-class Master:
-    """A block and how it is mastered."""
-
-    block: Block
-    gain_db: float
-    true_peak_dbtp: float
-    kbit_per_channel: int
+    missing = round(target_lufs - found, 2)
+    return 0.0 if found <= -70 or abs(missing) <= TOLERANCE_LU else missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +198,7 @@ def mix_block(work: Work, master: Master) -> Rendered:
 
     from polydub.audio import loudness, signal
     from polydub.audio.limiter import limit
-    from polydub.media.aac import decode_aac_block, encode_aac_block
+    from polydub.media.aac import Cut, encode_aac_block
 
     block = master.block
     low, high = max(0, block.first - PRE), min(block.first + block.frames + POST, block.film)
@@ -196,12 +206,13 @@ def mix_block(work: Work, master: Master) -> Rendered:
     bed, dub = (stem * signal.gain(master.gain_db) for stem in _stems(work, block, *outer))
     mix = bed + dub
     ceiling_db = master.true_peak_dbtp - HEADROOM_DB
+    cut = Cut(low, block.first, block.frames)
     while True:
         curve = limit(mix, signal.gain(ceiling_db))
         mastered = mix if curve is None else mix * curve
         inner = mastered[:, low - outer[0] : high - outer[0]]
-        encoded = encode_aac_block(inner, low, block.first, block.frames, master.kbit_per_channel * block.channels)
-        heard = decode_aac_block(encoded, block.channels)[:, : block.frames]
+        encoded = encode_aac_block(inner, cut, master.kbit_per_channel * block.channels, work.scratch)
+        heard = encoded.heard[:, : block.frames]
         peak = loudness.true_peak(heard)
         excess = signal.decibels(peak) - master.true_peak_dbtp
         if excess <= -0.05 or peak == 0:
