@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -128,13 +128,23 @@ def shaped_takes(
 
 def programme_gain(run: Run, cut: tuple[render.Block, ...], gain_db: float, want: Wanted) -> float:
     """The gain in dB that brings the limited programme to its target; near misses are left, so that an edit keeps the gain."""
-    for _ in range(4):  # a limiter at work takes some of each raise away
+    missed: list[tuple[float, float]] = []
+    for _ in range(5):
         measured = run.map(render.measure_block, render.masters(cut, gain_db, want.mixing))
         missing = run.step(render.correction, measured, want.mixing.target_lufs)
         if missing == 0:
             break
-        gain_db = round(gain_db + missing, 2)
+        missed.append((gain_db, missing))
+        gain_db = round(gain_db + missing / yielded(missed), 2)
     return gain_db
+
+
+def yielded(missed: Sequence[tuple[float, float]]) -> float:
+    """How much louder the programme becomes for each dB of gain, from the last two tries: a limiter takes some of it away."""
+    if len(missed) < 2 or missed[-1][0] == missed[-2][0]:
+        return 1.0
+    (g0, m0), (g1, m1) = missed[-2:]
+    return min(1.0, max(0.25, (m0 - m1) / (g1 - g0)))
 
 
 def mastered(
@@ -144,7 +154,7 @@ def mastered(
     rendered = run.map(render.mix_block, render.masters(cut, gain_db, want.mixing))
     peak = max((r.true_peak for r in rendered), default=0.0)
     after = run.step(render.programme, tuple(r.energies for r in rendered), peak)
-    if -70 < after.integrated and abs(after.integrated - want.mixing.target_lufs) > 0.5:
+    if after.integrated > -70 and abs(after.integrated - want.mixing.target_lufs) > 0.5:
         text = f"the programme ends at {after.integrated:.1f} LUFS, not {want.mixing.target_lufs:.1f}: its peaks allow no more"
         run.note(Notice("loudness-missed", text))
     return rendered, after

@@ -126,7 +126,7 @@ def speak_text(utterance: Utterance, loaded: Loaded, out: Path) -> Spoken:
         voice = speak.voice(tts.voices(target), utterance.voice)
         audio = tts.synthesize(Part(" ".join(utterance.text.split()), target, voice, utterance.rate))
         with writing(out):
-            import soundfile
+            import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
             out.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(out, audio.samples.T, audio.rate_hz, subtype="PCM_16")

@@ -30,10 +30,11 @@ def limit(samples: Samples, ceiling: float) -> NDArray[np.float32] | None:
     half = REACH // _STEP // 2
     lowest = minimum_filter1d(wished, 2 * half + 1, mode="nearest")
     window = np.hanning(2 * half + 3)[1:-1]
-    smooth = np.convolve(np.pad(lowest, half, mode="edge"), window / window.sum(), "valid")
+    kernel = np.asarray(window / window.sum(), np.float64)
+    smooth = np.convolve(np.asarray(np.pad(lowest, half, mode="edge"), np.float64), kernel, "valid")
     middles = np.arange(len(smooth)) * float(_STEP) + _STEP / 2
-    curve: NDArray[np.float64] = np.interp(np.arange(samples.shape[1], dtype=np.float64), middles, smooth)
-    return curve.astype(np.float32)
+    moments = np.arange(samples.shape[1], dtype=np.float64)
+    return np.asarray(np.interp(moments, middles, smooth), np.float32)
 
 
 def _wished(samples: Samples, ceiling: float) -> NDArray[np.float64] | None:

@@ -15,6 +15,11 @@ def gain(db: float) -> float:
     return float(10 ** (db / 20))
 
 
+def scaled(samples: Samples, factor: float | NDArray[np.float32]) -> Samples:
+    """`samples` (channels, frames) times one factor, or times a curve (frames,), in float32."""
+    return np.multiply(samples, factor, dtype=np.float32)
+
+
 def decibels(factor: float) -> float:
     """Level change in dB of a linear factor; -120 for zero and below."""
     return float(20 * np.log10(max(factor, 1e-6)))

@@ -51,7 +51,7 @@ def jobs(files: Sequence[Path], transcript: str | None, translations: Sequence[s
             raise BadSettings(f"{text} cannot belong to all {len(files)} videos", hint)
     made: list[Job] = []
     for file in files:
-        languages_of = {}
+        languages_of: dict[str, Path] = {}
         for text in translations:
             tag, path = _translation(text.replace("{stem}", file.stem), targets)
             languages_of[tag] = path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -51,7 +51,7 @@ def _option(flag: Flag) -> Callable[[F], F]:
 def _default(flag: Flag) -> str:
     if flag.default in (None, (), {}, ""):
         return ""
-    value = ",".join(flag.default) if isinstance(flag.default, tuple) else flag.default
+    value = ",".join(cast("tuple[str, ...]", flag.default)) if flag.kind == "list" else flag.default
     return f" [default: {value}]"
 
 

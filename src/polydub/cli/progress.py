@@ -8,23 +8,39 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from polydub.cli.output import say
+from polydub.cli.output import clean, say
 from polydub.types import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+# Small stages that a reader takes for one; the report names them all.
+_NAMES = {
+    "read-script": "read texts",
+    "speech-track": "measure",
+    "source-levels": "measure",
+    "first-gain": "measure",
+    "measure-block": "measure",
+    "correction": "measure",
+    "mix-block": "mix",
+    "programme": "mix",
+    "shape": "stretch",
+    "subtitle": "subtitles",
+    "stem": "stems",
+}
+_WORTH_TELLING_S = 0.5
+
 
 class Meter:
     """A context manager whose `show` is a sink for Progress. Stages that only remember are not shown."""
 
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
+    def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._began: dict[str, float] = {}
+        self._running: dict[str, float] = {}
+        self._told: set[str] = set()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Meter:
@@ -36,25 +52,34 @@ class Meter:
 
     def say(self, text: str) -> None:
         """A line above the bars."""
-        say(text)
+        if self._bars:
+            self._bars.console.print(clean(text), markup=False, highlight=False)
+        else:
+            say(text)
 
     def show(self, progress: Progress) -> None:
         """Takes one event; called from any thread."""
-        if self._quiet or (progress.done >= progress.total and progress.stage not in self._began):
-            return
+        name = _NAMES.get(progress.stage, progress.stage)
+        ended = progress.done >= progress.total
         with self._lock:
+            if ended and name not in self._running:
+                return
+            fresh = name not in self._running
+            began = self._running.setdefault(name, time.monotonic())
+            if ended:
+                del self._running[name]
             if self._terminal:
-                self._draw(progress)
-            else:
-                self._write(progress)
+                self._draw(name, progress, fresh)
+            elif ended:
+                self._write(name, time.monotonic() - began)
 
-    def _write(self, progress: Progress) -> None:
-        began = self._began.setdefault(progress.stage, time.monotonic())
-        if progress.done >= progress.total and self._began[progress.stage] >= 0:
-            say(f"{progress.stage}: done in {time.monotonic() - began:.1f} s")
-            self._began[progress.stage] = time.monotonic()
+    def _write(self, name: str, seconds: float) -> None:
+        """A stage that comes again, as mixing does, gets another line only if it took a while."""
+        if name not in self._told or seconds >= _WORTH_TELLING_S:
+            self._told.add(name)
+            say(f"{name}: done in {seconds:.1f} s")
 
-    def _draw(self, progress: Progress) -> None:
+    def _draw(self, name: str, progress: Progress, fresh: bool) -> None:
         if self._bars is None:
             from rich.console import Console
             from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -64,7 +89,8 @@ class Meter:
                        TextColumn("left"), TimeRemainingColumn())  # fmt: skip
             self._bars = Bars(*columns, console=Console(stderr=True))
             self._bars.start()
-        self._began.setdefault(progress.stage, time.monotonic())
-        if progress.stage not in self._tasks:
-            self._tasks[progress.stage] = self._bars.add_task(progress.stage, total=progress.total)
-        self._bars.update(self._tasks[progress.stage], completed=progress.done, total=progress.total)
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=progress.total)
+        elif fresh:
+            self._bars.reset(self._tasks[name], total=progress.total)
+        self._bars.update(self._tasks[name], completed=progress.done, total=progress.total)

@@ -6,6 +6,8 @@ kept. So in the joined ADTS stream decoded sample j is film sample j. The very f
 a fade-in, since the half of it that lay in the dropped packet before it is missing.
 
 Noise substitution is off: it makes decoders throw dice, and the peaks of the delivered sound would not be those measured.
+The coder is "fast", which ffmpeg's manual calls better and much faster from 64 kbit/s a channel on. Measured at 96: 2.5 to
+3.5 times as fast as the default, error 4 dB lower, quality steadier from frame to frame and so across joins.
 
 One ffmpeg both encodes a block and decodes it again (a loopback decoder). Encoding in this process would be as fast for
 one block, but 3,000 short calls a block make threads wait for each other: four of them were no faster than one.
@@ -25,9 +27,9 @@ _HEADER = 7
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Which part of a film is encoded, in samples: the sound at hand begins at `start`, the block is `first` to `first + frames`.
+    """Which part of a film is encoded, in samples.
 
-    `start` and `first` are whole numbers of AAC frames.
+    The sound at hand begins at `start`, the block is `frames` from `first` on. `start` and `first` are whole numbers of AAC frames.
     """
 
     start: int
@@ -70,26 +72,16 @@ def encode_aac_block(samples: Samples, cut: Cut, kbit_s: int, folder: Path) -> A
     sound, packets, heard = (folder / name for name in ("aac-in.f32", "aac.adts", "aac-out.f32"))
     padded.tofile(sound)
     layout = ("-f", "f32le", "-ar", str(RATE_HZ), "-ac", str(channels))
-    encode = (
-        "-map",
-        "0:a",
-        "-c:a",
-        "aac",
-        "-b:a",
-        f"{kbit_s}k",
-        "-aac_pns",
-        "0",
-        "-flags:a",
-        "+bitexact",
-        "-f",
-        "adts",
-        str(packets),
-    )
+    encoder = ("-c:a", "aac", "-b:a", f"{kbit_s}k", "-aac_coder", "fast", "-aac_pns", "0", "-flags:a", "+bitexact")
+    encode = ("-map", "0:a", *encoder, "-f", "adts", str(packets))
     decode = ("-dec", "0:0", "-filter_complex", "[dec:0]anull[heard]", "-map", "[heard]", "-f", "f32le", str(heard))
     run(["-threads", "1", *layout, "-i", str(sound), *encode, *decode], stage="encoding")
     mine = list(_split(packets.read_bytes()))[before + 1 : before + 1 + count]
     decoded = np.fromfile(heard, np.float32).reshape(-1, channels).T[:, before * FRAME : (before + count) * FRAME]
-    return AacBlock(b"".join(mine), np.ascontiguousarray(decoded))
+    block = np.ascontiguousarray(decoded)
+    if cut.first == 0:  # the film's first frame lacks its first half in the stream
+        block[:, :FRAME] = decode_aac(b"".join(mine[:1]), channels)
+    return AacBlock(b"".join(mine), block)
 
 
 def decode_aac(adts: bytes, channels: int) -> Samples:
@@ -98,7 +90,10 @@ def decode_aac(adts: bytes, channels: int) -> Samples:
     import numpy as np
 
     decoder = av.CodecContext.create("aac", "r")
-    heard = [frame.to_ndarray() for packet in _split(adts) for frame in decoder.decode(av.Packet(packet))]
+    heard: list[Samples] = []
+    for packet in _split(adts):
+        for frame in decoder.decode(av.Packet(packet)):  # pyright: ignore[reportUnknownMemberType]
+            heard.append(frame.to_ndarray().astype(np.float32, copy=False))
     if not heard:
         return np.zeros((channels, 0), np.float32)
     return np.concatenate(heard, axis=1, dtype=np.float32)

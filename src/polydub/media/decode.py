@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from polydub.errors import NoAudioTrack, UnreadableMedia
+from polydub.errors import EngineFailed, NoAudioTrack, UnreadableMedia
 from polydub.media.program import SAFE_INPUT, Child, on_film_clock
 from polydub.types import BLOCK, RATE_HZ, Samples, Source, Track
 
@@ -23,10 +23,10 @@ _PIPE_BYTES = 1 << 20
 def decode_blocks(link: Path, track: Track, source: Source, channels: int) -> Decoding:
     """One audio track as float32 blocks of shape (channels, BLOCK), the last one shorter; see `Decoding`.
 
-    Sample 0 is `source.start`; gaps are filled with silence, overlaps cut; the length is `source.duration` to the sample,
-    cut or padded with silence. Surround is mixed down by ffmpeg's matrix, scaled so that it cannot pass full scale.
+    Sample 0 is `source.start`; gaps are filled with silence, overlaps cut; the length is `source.duration` to the
+    sample, cut or padded with silence; what is not a finite number becomes silence. Surround is mixed down by ffmpeg's matrix, scaled so that it cannot pass full scale.
     Args: link: from `safe_link`. channels: 1 or 2.
-    Raises (while iterating): NoAudioTrack, UnreadableMedia when not one sample could be decoded, EngineFailed.
+    Raises: NoAudioTrack; while iterating UnreadableMedia when not one sample could be decoded, EngineFailed.
     """
     if track.kind != "audio":
         raise NoAudioTrack(f"track {track.index} holds no sound", "choose an audio track")
@@ -49,41 +49,31 @@ class Decoding:
     def __iter__(self) -> Iterator[Samples]:
         import numpy as np
 
-        done, heard = 0, 0
+        heard = 0
         with Child(self._arguments(), "decoding") as child:
             _widen(child.output)
-            for done in range(0, self._frames, BLOCK):
-                frames = min(BLOCK, self._frames - done)
-                raw = np.zeros((frames, self._channels), np.float32)
-                got = _fill(child.output, raw) // (4 * self._channels)
-                heard += got
-                if got < frames and heard == got == 0:
-                    child.finish()
+            for first in range(0, self._frames, BLOCK):
+                raw = np.zeros((min(BLOCK, self._frames - first), self._channels), np.float32)
+                heard += _fill(child.output, raw) // (raw.itemsize * self._channels)
+                if heard == 0:
                     break
-                yield self._block(raw)
-            short = self._frames - heard
-            if short > 0:
-                child.output.read()
-                self._settle(child, heard, short)
+                yield np.ascontiguousarray(raw.T)
+            if heard < self._frames:
+                self._explain(child, heard)
 
-    def _settle(self, child: Child, heard: int, short: int) -> None:
-        with contextlib.suppress(UnreadableMedia):  # a truncated file: what could be decoded counts
+    def _explain(self, child: Child, heard: int) -> None:
+        """Why the sound ended after `heard` samples per channel."""
+        try:
             child.finish()
+        except (UnreadableMedia, EngineFailed):  # of a damaged file what could be decoded counts
+            if child.killed:
+                raise
         self.complaint = child.complaint()
         if heard == 0:
             why = f": {self.complaint}" if self.complaint else ""
             raise UnreadableMedia(f"no sound could be decoded{why}", "check that the file plays in a video player")
         if self.complaint:
-            self.missing_s = short / RATE_HZ
-
-    def _block(self, raw: Samples) -> Samples:
-        import numpy as np
-
-        block = np.ascontiguousarray(raw.T)
-        if not np.isfinite(block).all():
-            self.complaint = "some samples are not finite numbers"
-            np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        return block
+            self.missing_s = (self._frames - heard) / RATE_HZ
 
     def _arguments(self) -> list[str]:
         # Two graphs, joined by a loopback decoder. ffmpeg builds the first one anew whenever the stream changes its rate

@@ -164,6 +164,11 @@ class Child:
         if status != 0:
             raise self._failure(status)
 
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it: a limit, or lack of memory."""
+        return (self._process.poll() or 0) < 0
+
     def complaint(self) -> str:
         """The last thing worth reading that ffmpeg said, paths shortened; empty when it said nothing."""
         said = [_TAG.sub("", line) for line in self._lines]

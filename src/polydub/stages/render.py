@@ -22,8 +22,8 @@ PRE = 64 * FRAME  # encoded before a block and dropped; with fewer frames joins 
 POST = 4 * FRAME  # the encoder looks ahead
 MARGIN = 2048  # samples beyond both for the limiter's reach of 960
 BRIDGE_S = 0.8  # in shorter pauses the bed does not come up
-HEADROOM_DB = 1.0  # what AAC usually adds to true peaks; more is taken where a block needs it
-TOLERANCE_LU = 0.15  # an edit that moves the programme by less keeps the old gain, and so the other blocks
+HEADROOM_DB = 1.5  # what AAC usually adds to true peaks; more is taken where a block needs it
+TOLERANCE_LU = 0.1  # an edit that moves the programme by less keeps the old gain, and so the other blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +118,9 @@ def measure_block(work: Work, master: Master) -> Energies:
     block = master.block
     low = max(0, block.first - loudness.SETTLE)
     bed, dub = _stems(work, block, low, block.first + block.frames)
-    mix = (bed + dub) * signal.gain(master.gain_db)
+    mix = signal.scaled(bed + dub, signal.gain(master.gain_db))
     curve = limit(mix, signal.gain(master.true_peak_dbtp - HEADROOM_DB))
-    return loudness.energies(mix if curve is None else mix * curve, block.first, block.first - low)
+    return loudness.energies(mix if curve is None else signal.scaled(mix, curve), block.first, block.first - low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +203,13 @@ def mix_block(work: Work, master: Master) -> Rendered:
     block = master.block
     low, high = max(0, block.first - PRE), min(block.first + block.frames + POST, block.film)
     outer = max(0, low - MARGIN), min(high + MARGIN, block.film)
-    bed, dub = (stem * signal.gain(master.gain_db) for stem in _stems(work, block, *outer))
+    bed, dub = (signal.scaled(stem, signal.gain(master.gain_db)) for stem in _stems(work, block, *outer))
     mix = bed + dub
     ceiling_db = master.true_peak_dbtp - HEADROOM_DB
     cut = Cut(low, block.first, block.frames)
     while True:
         curve = limit(mix, signal.gain(ceiling_db))
-        mastered = mix if curve is None else mix * curve
+        mastered = mix if curve is None else signal.scaled(mix, curve)
         inner = mastered[:, low - outer[0] : high - outer[0]]
         encoded = encode_aac_block(inner, cut, master.kbit_per_channel * block.channels, work.scratch)
         heard = encoded.heard[:, : block.frames]
@@ -222,7 +222,11 @@ def mix_block(work: Work, master: Master) -> Rendered:
     factor = 1.0 if curve is None else curve[own]
     aac = work.scratch / "block.aac"
     aac.write_bytes(encoded.packets)
-    stems = {"dub": dub[:, own] * factor, "background": bed[:, own] * factor, "mix": mastered[:, own]}
+    stems = {
+        "dub": signal.scaled(dub[:, own], factor),
+        "background": signal.scaled(bed[:, own], factor),
+        "mix": mastered[:, own],
+    }
     files = {name: _keep(work, name, samples) for name, samples in stems.items()}
     columns = signal.peaks(stems["dub"], RATE_HZ // PEAKS_HZ)
     settle = mastered[:, max(0, own.start - loudness.SETTLE) : own.start]
@@ -246,7 +250,7 @@ def _stems(work: Work, block: Block, low: int, high: int) -> tuple[Samples, Samp
     """The ducked bed and the dub of samples `low` to `high`, both (channels, frames), before any programme gain."""
     import numpy as np
 
-    from polydub.audio import mix
+    from polydub.audio import mix, signal
     from polydub.media.flac import read_flac
 
     pieces: list[Samples] = []
@@ -254,7 +258,8 @@ def _stems(work: Work, block: Block, low: int, high: int) -> tuple[Samples, Samp
         start, stop = max(low, number * BLOCK), min(high, (number + 1) * BLOCK)
         if start < stop:
             pieces.append(read_flac(work.path(file), start - number * BLOCK, stop - start))
-    bed = np.concatenate(pieces, axis=1) * mix.duck(block.spans, low, high - low, mix.Ducking(block.ducking_db))
+    curve = mix.duck(block.spans, low, high - low, mix.Ducking(block.ducking_db))
+    bed = signal.scaled(np.concatenate(pieces, axis=1), curve)
     takes = [
         mix.Laid(read_flac(work.path(x.sound), 0, x.frames), x.start, x.gain_db)
         for x in block.layings
