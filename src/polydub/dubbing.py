@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from polydub.engines import registry
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool, Tool
 from polydub.errors import BadInput, BadSettings
-from polydub.pipeline import dub, language_pair, same_language, untranslated
+from polydub.pipeline import dub, language_pair, nothing_to_say, same_language, untranslated
 from polydub.project import Project, open_project
 from polydub.runner import How, Run
 from polydub.stages import listen, translate
@@ -24,7 +25,7 @@ from polydub.types import Notice, Progress
 from polydub.wants import Delivery, Mixing, Texts, Timing, Wanted
 
 if TYPE_CHECKING:
-    from polydub.config import Loaded
+    from polydub.config import Loaded, Settings
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Out
     """
     settings = loaded.settings
     if not settings.to:
-        raise BadSettings("nobody told which language to dub into", "say so with --to, for example --to es")
+        raise BadSettings("nobody said which language to dub into", "say so with --to, for example --to es")
     check_file(job.media)
     with ExitStack() as stack:
         store = Store(settings.store or settings.output / ".polydub")
@@ -111,8 +112,11 @@ def _dub_into(target: str, job: Job, loaded: Loaded, place: _Place) -> Outcome:
 def check_file(path: Path) -> None:
     """Raises BadInput unless `path` is a file that can be read."""
     try:
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             raise BadInput(f"{path} is a folder", "give the files in it, or a pattern such as 'folder/*.mp4'")
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer, a device may never end
+            raise BadInput(f"{path} is not a regular file", "copy what it holds to a file first")
         with path.open("rb"):
             pass
     except FileNotFoundError:
@@ -144,6 +148,16 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
         Mixing(s.target.lufs, s.target.true_peak_dbtp, s.ducking_db, s.audio_bit_rate_kbps),
         Delivery(s.format, s.subs, tuple(s.subs_format)),
     )
+
+
+def check_choices(settings: Settings) -> None:
+    """Raises BadSettings, UnknownEngine or MissingExtra when an engine that was chosen by name is not there."""
+    from polydub import config
+
+    for kind in registry.PREFERENCE:
+        choice = registry.parse_choice(str(getattr(settings, config.CHOICES[kind])))
+        if choice.name != registry.AUTO:
+            registry.get(kind, choice.name)
 
 
 def language_of_name(path: Path) -> str | None:
@@ -218,7 +232,7 @@ def plan(job: Job, loaded: Loaded, scratch: Path) -> list[Plan]:
     """Plans one film, one plan for each target; the store lies in `scratch`. Raises what the dub itself would raise at once."""
     settings = loaded.settings
     if not settings.to:
-        raise BadSettings("nobody told which language to dub into", "say so with --to, for example --to es")
+        raise BadSettings("nobody said which language to dub into", "say so with --to, for example --to es")
     check_file(job.media)
     store = Store(scratch / "store")
     try:
@@ -235,12 +249,14 @@ def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
         source = run.step(listen.probe, run.adopt(job.media))
         listen.audio_track(source, want.audio_track)
         given = run.step(translate.read_script, source, want.texts, want.source_language, target)
+        speech = [s for s in given.script.segments if s.kind == "speech"]
+        if not any(given.texts.get(s.id, s.text).strip() for s in speech):
+            raise nothing_to_say(bool(speech))
         choose = chooser(loaded, Project(folder, {}), target)
         missing = untranslated(given)
         if missing and not same_language(given, want):
             choose(run, "mt", language_pair(given, want))
         choose(run, "tts", target)
         engines = {kind: tool.reason for kind, tool in run.tools.items()}
-        speech = [s for s in given.script.segments if s.kind == "speech"]
         return Plan(job.media, target, folder, folder / f"dub.{target}.{settings.format}", source.duration, len(speech),
                     len(missing), tuple(s.id for s in given.script.speakers), engines, run.notices)  # fmt: skip

@@ -299,7 +299,8 @@ def _hint(text: str) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(_fold(text)[:60], list(_index()), n=6, cutoff=0.65)
-    tags = list(dict.fromkeys(str(_index()[word]) for word in close))[:3]
+    spoken = [tag for tag in (_index()[word] for word in close) if _rows()[tag.language].scripts != ["Zyyy"]]
+    tags = list(dict.fromkeys(map(str, spoken)))[:3]
     accepted = "codes such as es, es-MX or spa and names such as Spanish or Español are accepted"
     if not tags:
         return accepted

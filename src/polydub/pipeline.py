@@ -53,7 +53,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     casting = run.step(speak.cast, given.script.speakers, want.target, want.voices)
     to_speak = [line for line in lines if line.text.strip()]
     if not to_speak:
-        raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
+        raise nothing_to_say(bool(lines))
     natural = dict(
         zip([x.id for x in to_speak], run.map(speak.synthesize, [speak.part(x, casting) for x in to_speak]), strict=True)
     )
@@ -63,6 +63,8 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
 
     heard = extracted.result()
     before, dialogue_lufs = run.step(render.source_levels, heard, talk)
+    if before.integrated < -70:
+        run.note(Notice("silent-source", "the film's own sound is silent: nothing but the dub will be heard"))
     laid = render.layings(placed, takes, dialogue_lufs)
     speech = [*talk, *(Span(p.start, p.start + p.duration) for p in placed)]  # the original must not be heard under a pause
     cut = tuple(render.blocks(heard.sound, laid, speech, want.mixing.ducking_db))
@@ -93,6 +95,12 @@ def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Chooser)
     return translate.write_lines(given, [text for answer in answers for text in answer], want.target)
 
 
+def nothing_to_say(has_lines: bool) -> NoSpeech:
+    """The error of a film for which nobody told what to say."""
+    why = "no line has a text" if has_lines else "no subtitles were given, and the video has none that fit"
+    return NoSpeech(f"there is nothing to say: {why}", "give --transcript or --translation with text in it")
+
+
 def untranslated(given: translate.Given) -> list[Segment]:
     """What is said and has no target text yet."""
     return [s for s in given.script.segments if s.kind == "speech" and s.text and s.id not in given.texts]
@@ -106,7 +114,7 @@ def same_language(given: translate.Given, want: Wanted) -> bool:
 def language_pair(given: translate.Given, want: Wanted) -> str:
     """What the translator needs, "en>es". Raises BadSettings when nobody told which language is spoken."""
     if given.script.language == "und":
-        raise BadSettings("nobody told which language is spoken", "say so with --from, for example --from en")
+        raise BadSettings("nobody said which language is spoken", "say so with --from, for example --from en")
     return f"{given.script.language}>{want.target}"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -58,10 +59,10 @@ def open_project(output: Path, media: Path, content: Artifact, waiting: Callable
 
     The folder is called like the file. When that name belongs to another file, six digits of the content are added.
     """
-    name = media.stem or media.name
+    name = re.sub("[\ud800-\udfff]", "_", media.stem or media.name)  # bytes that are no UTF-8: not every library takes them
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-        with _locked(output / ".polydub" / "projects.lock", waiting):
+        with _locked(output / ".polydub" / "projects.lock", lambda text: None):  # never held for long
             folder = output / name
             if not _fits(folder, media, content):
                 folder = output / f"{name}-{content.sha256[:6]}"

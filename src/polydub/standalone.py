@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,10 @@ from polydub.dubbing import Ears, Job, check_file, chooser, language_of_name, wa
 from polydub.engines.base import Synthesizer
 from polydub.engines.pool import EnginePool
 from polydub.errors import BadInput, BadSettings
-from polydub.project import Project
+from polydub.project import Project, write
 from polydub.runner import How, Run
 from polydub.stages import deliver, listen, speak, translate
-from polydub.store import Store, writing
+from polydub.store import Store
 from polydub.types import Cue, Notice, Part, Source
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def translate_file(file: Path, target: str, loaded: Loaded, ears: Ears) -> Trans
     Raises: BadInput, BadSettings, and what the engine raises.
     """
     if not target:
-        raise BadSettings("nobody told which language to translate into", "say so with --to, for example --to es")
+        raise BadSettings("nobody said which language to translate into", "say so with --to, for example --to es")
     check_file(file)
     settings = loaded.settings
     with ExitStack() as stack:
@@ -125,11 +126,11 @@ def speak_text(utterance: Utterance, loaded: Loaded, out: Path) -> Spoken:
         tts: Synthesizer = stack.enter_context(pool.borrow(run.tools["tts"], 1))
         voice = speak.voice(tts.voices(target), utterance.voice)
         audio = tts.synthesize(Part(" ".join(utterance.text.split()), target, voice, utterance.rate))
-        with writing(out):
-            import soundfile  # pyright: ignore[reportMissingTypeStubs]
+        import soundfile  # pyright: ignore[reportMissingTypeStubs]
 
-            out.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(out, audio.samples.T, audio.rate_hz, subtype="PCM_16")
+        file = BytesIO()
+        soundfile.write(file, audio.samples.T, audio.rate_hz, subtype="PCM_16", format=out.suffix[1:].upper())
+        write(out, file.getvalue())
         return Spoken(round(audio.duration, 3), voice.name, run.tools["tts"].engine.info.name)
 
 

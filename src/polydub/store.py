@@ -156,7 +156,7 @@ class Store:
         """Name a file of the user's by its content; it stays where it is. Its hash is cached by path, size, time and inode."""
         file = file.absolute()
         stat = file.stat()
-        identity = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        identity = _identity(stat)
         with self._lock, writing(self.folder):
             row = self._db.execute("select size, mtime_ns, inode, sha256 from files where path = ?", (_text(file),)).fetchone()
         if row and row[:3] == identity:
@@ -182,7 +182,7 @@ class Store:
             stat = path.stat()
         except OSError:
             return None
-        return str(row[0]) if row and row[1:] == (stat.st_size, stat.st_mtime_ns, stat.st_ino) else None
+        return str(row[0]) if row and row[1:] == _identity(stat) else None
 
     def deliver(self, file: Path, path: Path, key: str) -> None:
         """Move a finished file to `path` and note which call made it."""
@@ -191,7 +191,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             file.replace(path)
             stat = path.stat()
-        row = (self._name(path), key, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        row = (self._name(path), key, *_identity(stat))
         with self._lock, writing(self.folder):
             self._db.execute("insert or replace into delivered values (?, ?, ?, ?, ?)", row)
 
@@ -252,6 +252,11 @@ def _try_lock(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int, int]:
+    """What changes when a file changes: size, time, inode."""
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino & 0x7FFF_FFFF_FFFF_FFFF  # SQLite's integers have 63 bits
 
 
 def _text(path: Path | str) -> str:

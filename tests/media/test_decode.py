@@ -186,6 +186,15 @@ def test_text_subtitles_keep_their_times_and_words(tmp_path: Path) -> None:
         assert "there" in text and "ñ 你好" in text
 
 
+def test_subtitles_of_a_recording_that_begins_late_are_on_the_films_clock(tmp_path: Path) -> None:
+    (tmp_path / "s.srt").write_text("1\n00:00:01,230 --> 00:00:02,340\nHello there\n")
+    film = flash_clip(tmp_path / "a.mkv")
+    late = ("-map", 0, "-map", 1, "-c", "copy", "-c:s", "srt", "-output_ts_offset", 100.5)
+    ff("-i", film, "-i", tmp_path / "s.srt", *late, tmp_path / "b.mkv")
+    track = probe(tmp_path / "b.mkv").of("subtitle")[0]
+    assert "00:00:01,230 -->" in ffmpeg.extract_subtitles(private_link(tmp_path / "b.mkv"), track).decode()
+
+
 def test_ass_stays_ass(tmp_path: Path) -> None:
     (tmp_path / "s.srt").write_text("1\n00:00:01,230 --> 00:00:02,340\nHello there\n")
     film = flash_clip(tmp_path / "a.mkv")

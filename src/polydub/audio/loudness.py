@@ -34,9 +34,9 @@ def energies(samples: Samples, start: int, settle: int = 0) -> Energies:
     """
     from scipy.signal import sosfilt
 
-    weighted = np.asarray(sosfilt(_SOS, samples.astype(np.float64), axis=1))[:, settle:]
-    if weighted.shape[1] == 0:
+    if samples.shape[1] <= settle:
         return Energies(start // CELL, ())
+    weighted = np.asarray(sosfilt(_SOS, samples.astype(np.float64), axis=1))[:, settle:]
     squares = np.einsum("cn,cn->n", weighted, weighted)
     first = start // CELL
     edges = np.arange(first * CELL, start + len(squares), CELL) - start
@@ -55,8 +55,6 @@ def join(parts: Sequence[Energies]) -> NDArray[np.float64]:
 def integrated(cells: NDArray[np.float64]) -> float:
     """Gated programme loudness in LUFS (windows of 400 ms, gates at -70 LUFS and -10 LU); SILENT_LUFS if all is gated."""
     window = _windows(cells, 4)
-    if len(window) == 0:
-        window = cells.sum(keepdims=True) / (max(len(cells), 1) * CELL)
     kept = window[_lufs(window) > -70]
     if len(kept) == 0:
         return SILENT_LUFS
@@ -67,8 +65,6 @@ def integrated(cells: NDArray[np.float64]) -> float:
 def short_term(cells: NDArray[np.float64]) -> NDArray[np.float64]:
     """LUFS of 3 s windows, one per second, for curves; films under 3 s give one value."""
     window = _windows(cells, 30)
-    if len(window) == 0:
-        window = cells.sum(keepdims=True) / (max(len(cells), 1) * CELL)
     return _lufs(window[::10])
 
 
@@ -85,9 +81,8 @@ def loudness_range(cells: NDArray[np.float64]) -> float:
 
 def whole(samples: Samples) -> float:
     """Ungated loudness in LUFS of a short sound such as a take."""
-    parts = energies(samples, 0)
     frames = samples.shape[1]
-    return float(_lufs(np.array(sum(parts.sums) / frames))) if frames else SILENT_LUFS
+    return float(_lufs(np.array(sum(energies(samples, 0).sums) / frames))) if frames else SILENT_LUFS
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +135,7 @@ def inter_sample_peaks(samples: Samples, above: float) -> tuple[NDArray[np.intp]
     """
     from scipy.signal import upfirdn
 
-    count = -(-samples.shape[1] // STRETCH)
+    count = max(1, -(-samples.shape[1] // STRETCH))
     padded = np.pad(samples, ((0, 0), (_EDGE, count * STRETCH - samples.shape[1] + _EDGE)))
     loudest = np.abs(padded[:, _EDGE:-_EDGE]).reshape(samples.shape[0], count, STRETCH).max(axis=(0, 2))
     hot = np.flatnonzero(loudest > above)
@@ -163,9 +158,8 @@ def _interpolation() -> NDArray[np.float32]:
 
 
 def _windows(cells: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Mean squares of all windows of `count` cells."""
-    if len(cells) < count:
-        return np.zeros(0)
+    """Mean squares of all windows of `count` cells; shorter films are one window."""
+    count = max(1, min(count, len(cells)))
     total = np.concatenate([[0.0], np.cumsum(cells)])
     return np.maximum(total[count:] - total[:-count], 0) / (count * CELL)
 

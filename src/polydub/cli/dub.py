@@ -10,7 +10,7 @@ from polydub.cli import inputs, output
 from polydub.cli.options import common, read, settings_options
 from polydub.cli.progress import Meter
 from polydub.config import Loaded
-from polydub.dubbing import Ears, Job, Outcome, dub_film
+from polydub.dubbing import Ears, Job, Outcome, check_choices, dub_film
 from polydub.engines.pool import EnginePool
 from polydub.errors import SOME_FAILED, Cancelled, PolydubError
 
@@ -22,11 +22,12 @@ SETTINGS = (
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--transcript", metavar="FILE", help="What is said in the video: SRT, VTT, ASS, JSON or plain text.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
 @click.option(
-    "--translation", multiple=True, metavar="FILE", help="What the dub shall say; for several targets LANG=FILE, repeated."
+    "--transcript", metavar="FILE", type=click.Path(), help="What is said in the video: SRT, VTT, ASS, JSON or plain text."
 )
+@click.option("--translation", multiple=True, metavar="FILE", type=click.Path(),
+              help="What the dub shall say; for several targets LANG=FILE, repeated.")  # fmt: skip
 @settings_options(SETTINGS)
 @click.option("--dry-run", is_flag=True, help="Print the plan and the engines, and do nothing.")
 @click.option("--reconsider", is_flag=True, help="Let auto choose the engines anew instead of keeping the project's.")
@@ -39,6 +40,7 @@ def dub(files: tuple[str, ...], **given: Any) -> int:
     polydub dub "season1/*.mkv" --to es,fr --transcript "subs/{stem}.en.srt"
     """
     loaded = read({key: given[key] for key in SETTINGS}, given["job"])
+    check_choices(loaded.settings)
     found = inputs.jobs(inputs.media_files(files), given["transcript"], given["translation"], loaded.settings.to)
     if given["dry_run"]:
         from polydub.cli.plan import show_plans
@@ -60,16 +62,19 @@ def dub(files: tuple[str, ...], **given: Any) -> int:
 def _one(job: Job, loaded: Loaded, pool: EnginePool, given: dict[str, Any], *, alone: bool) -> dict[str, Any]:
     """Dubs one film; in a batch a failure is told and isolated."""
     try:
-        with Meter(quiet=False) as meter:
+        with Meter() as meter:
             ears = Ears(meter.show, meter.say, given["reconsider"], given["debug"])
             outcomes = dub_film(job, loaded, pool, ears)
     except Cancelled:
         raise
     except PolydubError as error:
+        row = output.failed_row(job.media, error)
         if alone:
+            if given["as_json"]:
+                output.result_json({"files": [row]})
             raise
         output.say_error(error, str(job.media))
-        return {"file": str(job.media), "error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        return row
     for outcome in outcomes:
         _tell(outcome, given)
     return {"file": str(job.media), "dubs": [_row(outcome) for outcome in outcomes]}

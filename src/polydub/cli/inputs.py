@@ -21,22 +21,28 @@ def media_files(inputs: Sequence[str]) -> list[Path]:
     """The files behind `inputs`, each once. Raises BadInput where a pattern or folder gives nothing."""
     found: list[Path] = []
     for text in inputs:
-        path = Path(text)
         if "://" in text:
             raise BadInput(f"{text} is an address, not a file", "download the video first and give the file")
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in MEDIA and p.is_file())
-            if not inside:
-                raise BadInput(f"there are no videos or sound files in the folder {path}", "give the files themselves")
-            found.extend(inside)
-        elif not path.exists() and any(mark in text for mark in "*?["):
-            matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 - absolute patterns
-            if not any(match.is_file() for match in matches):
-                raise BadInput(f"no file matches {text}", "check the pattern; put it in quotes")
-            found.extend(match for match in matches if match.is_file())
-        else:
-            found.append(path)
+        try:
+            found.extend(_files(text))
+        except OSError as error:
+            raise BadInput(f"{text} cannot be read: {error.strerror or error}", "check the name and its permissions") from error
     return list(dict.fromkeys(found))
+
+
+def _files(text: str) -> list[Path]:
+    path = Path(text)
+    if path.is_dir():
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in MEDIA and p.is_file())
+        if not inside:
+            raise BadInput(f"there are no videos or sound files in the folder {path}", "give the files themselves")
+        return inside
+    if not path.exists() and any(mark in text for mark in "*?["):
+        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207 - absolute patterns
+        if not any(match.is_file() for match in matches):
+            raise BadInput(f"no file matches {text}", "check the pattern; put it in quotes")
+        return [match for match in matches if match.is_file()]
+    return [path]
 
 
 def jobs(files: Sequence[Path], transcript: str | None, translations: Sequence[str], targets: Sequence[str]) -> list[Job]:

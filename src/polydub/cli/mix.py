@@ -21,7 +21,6 @@ SETTINGS = (
     "ducking_db",
     "audio_bit_rate_kbps",
     "format",
-    "output",
     "store",
     "jobs",
     "strict",
@@ -32,7 +31,7 @@ SETTINGS = (
 @click.argument("video", type=click.Path(path_type=Path))
 @click.argument("speech", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write. [default: in the output folder]")
-@settings_options(SETTINGS)
+@settings_options(SETTINGS, to="Language of the speech: a code or a name (es, es-MX, Spanish).")
 @common
 def mix(video: Path, speech: Path, out: Path | None, **given: Any) -> int:
     """Lay a finished speech track over a video's own sound, which steps back under it.
@@ -41,7 +40,7 @@ def mix(video: Path, speech: Path, out: Path | None, **given: Any) -> int:
     polydub mix talk.mp4 spanish.wav --to es --out talk.es.mkv
     """
     loaded = read({key: given[key] for key in SETTINGS}, given["job"])
-    with Meter(quiet=given["as_json"]) as meter:
+    with Meter() as meter:
         done = standalone.mix_films(video, speech, out, loaded, Ears(meter.show, meter.say))
     output.say_notices(done.notices, given["verbose"])
     if given["as_json"]:

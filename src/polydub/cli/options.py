@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from polydub.config import Flag, Loaded, flags, load_from_process
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def settings_options(names: Sequence[str]) -> Callable[[F], F]:
-    """Adds the flags of the settings `names`; values arrive as keyword arguments, None when not given."""
+def settings_options(names: Sequence[str], **helps: str) -> Callable[[F], F]:
+    """Adds the flags of the settings `names`; values arrive as keyword arguments, None when not given.
+
+    `helps` replaces the help of single settings where a command means them differently.
+    """
     table = {flag.key: flag for flag in flags()}
 
     def add(function: F) -> F:
         for name in reversed(names):
-            function = _option(table[name])(function)
+            function = _option(table[name], helps.get(name, table[name].help))(function)
         return function
 
     return add
@@ -37,15 +42,37 @@ def common(function: F) -> F:
     return function
 
 
-def _option(flag: Flag) -> Callable[[F], F]:
+class _WithAliases(click.Option):
+    """An option whose help shows its first name only; the others are flags of earlier tools."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        shown = copy(self)
+        shown.opts = self.opts[:1]
+        return click.Option.get_help_record(shown, ctx)
+
+
+def _option(flag: Flag, meaning: str) -> Callable[[F], F]:
     names = [flag.name, *flag.hidden]
     if flag.kind == "switch":
-        return click.option(f"{flag.name}/{flag.negative}", flag.key, default=None, help=flag.help)
-    shown = flag.help + (f" [{flag.limits}]" if flag.limits else "") + _default(flag)
+        return click.option(f"{flag.name}/{flag.negative}", flag.key, default=None, help=meaning)
+    shown = meaning + (f" [{flag.limits}]" if flag.limits else "") + _default(flag)
     several = flag.kind in ("list", "pairs")
     # values are checked by the settings themselves, so that every layer gives the same sentence
     metavar = "|".join(flag.choices) if flag.choices else {"pairs": "SPEAKER=NAME"}.get(flag.kind, flag.kind.upper())
-    return click.option(*names, flag.key, default=None, multiple=several, metavar=metavar, help=shown)
+    kind = click.Path() if flag.kind == "path" else _Words(flag.choices)
+    return click.option(
+        *names, flag.key, cls=_WithAliases, default=None, multiple=several, metavar=metavar, help=shown, type=kind
+    )
+
+
+class _Words(click.types.StringParamType):
+    """A text that the shell completes from `words`."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self._words if word.startswith(incomplete)]
 
 
 def _default(flag: Flag) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 from polydub.errors import PolydubError
@@ -43,7 +44,9 @@ def say_notices(notices: tuple[Notice, ...], verbose: bool) -> None:
 
 
 def result(text: str) -> None:
-    """One line of a result, on stdout."""
+    """A line or more of a result, on stdout; on a terminal without what could steer it (names may hold anything)."""
+    if sys.stdout.isatty():
+        text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "?", text)
     sys.stdout.write(text.encode("utf-8", "replace").decode() + "\n")
 
 
@@ -51,3 +54,8 @@ def result_json(value: Any) -> None:
     """A machine's result, on stdout."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
     result(text)
+
+
+def failed_row(file: Path, error: PolydubError) -> dict[str, Any]:
+    """What a batch's JSON says of a file that could not be done."""
+    return {"file": str(file), "error": {"code": error.code, "message": error.message, "hint": error.hint}}

@@ -21,12 +21,12 @@ def show_plans(jobs: Sequence[Job], loaded: Loaded, as_json: bool) -> int:
             try:
                 plans = plan(job, loaded, Path(folder))
             except PolydubError as error:
+                rows.append(output.failed_row(job.media, error))
                 if len(jobs) == 1:
+                    if as_json:
+                        output.result_json({"files": rows})
                     raise
                 output.say_error(error, str(job.media))
-                rows.append(
-                    {"file": str(job.media), "error": {"code": error.code, "message": error.message, "hint": error.hint}}
-                )
                 continue
             rows.append({"file": str(job.media), "plans": [_row(p) for p in plans]})
             if not as_json:

@@ -24,7 +24,7 @@ SETTINGS = ("to", "tts", "device", "offline")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=Path("speech.wav"), show_default=True, help="WAV or FLAC file."
 )
-@settings_options(SETTINGS)
+@settings_options(SETTINGS, to="Language of the text: a code or a name (es, es-MX, Spanish).")
 @common
 def speak(text: str | None, file: Path | None, out: Path, **given: Any) -> int:
     """Speak a text into a sound file.

@@ -14,7 +14,7 @@ from polydub.cli.progress import Meter
 from polydub.dubbing import Ears, language_of_name
 from polydub.errors import BadSettings
 
-SETTINGS = ("to", "source_language", "mt", "output", "store", "offline", "strict", "jobs")
+SETTINGS = ("to", "source_language", "mt", "store", "offline", "strict", "jobs")
 
 
 @click.command()
@@ -22,7 +22,11 @@ SETTINGS = ("to", "source_language", "mt", "output", "store", "offline", "strict
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="File to write; - for stdout. [default: NAME.LANG.srt beside FILE]"
 )
-@settings_options(SETTINGS)
+@settings_options(
+    SETTINGS,
+    to="Languages to translate into: codes or names (es, es-MX, Spanish), several with commas.",
+    source_language="Language of the subtitles: a code or a name; auto = as the file or its name tells.",
+)
 @common
 def translate(file: Path, out: Path | None, **given: Any) -> int:
     """Translate a subtitle file, or the subtitles inside a video, keeping numbers and times.
@@ -37,15 +41,16 @@ def translate(file: Path, out: Path | None, **given: Any) -> int:
         raise BadSettings("several languages cannot go into one file", "leave out --out, or translate one language at a time")
     rows: list[dict[str, Any]] = []
     for target in targets or ("",):
-        with Meter(quiet=given["as_json"]) as meter:
+        with Meter() as meter:
             done = standalone.translate_file(file, target, loaded, Ears(meter.show, meter.say))
-        path = out or file.with_name(f"{_stem(file)}.{target}.{done.format}")
+        path = out or _beside(file, target, done)
         output.say_notices(done.notices, given["verbose"])
         if str(path) == "-":
             output.result(done.text.rstrip("\n"))
         else:
             if out is None and path.exists() and path.read_bytes() != done.text.encode("utf-8", "backslashreplace"):
                 raise BadSettings(f"{path} exists already", f"keep it with another name, or replace it: --out {path}")
+            _protect(path, file)
             project.write(path, done.text)
             rows.append({"language": target, "file": str(path), "lines": done.lines})
             if not given["as_json"]:
@@ -55,6 +60,15 @@ def translate(file: Path, out: Path | None, **given: Any) -> int:
     return 0
 
 
-def _stem(file: Path) -> str:
-    """The name without its ending and without the language in it."""
-    return file.stem.rpartition(".")[0] if language_of_name(file) else file.stem
+def _beside(file: Path, target: str, done: standalone.Translated) -> Path:
+    """NAME.LANG.srt beside the file. Raises BadSettings when there is another such file, perhaps somebody's own work."""
+    stem = file.stem.rpartition(".")[0] if language_of_name(file) else file.stem
+    path = file.with_name(f"{stem}.{target}.{done.format}")
+    if path.exists() and path.read_bytes() != done.text.encode():
+        raise BadSettings(f"{path} is there already, with another text", "to replace it, name it: --out FILE")
+    return path
+
+
+def _protect(path: Path, file: Path) -> None:
+    if path.exists() and path.samefile(file):
+        raise BadSettings(f"{path} is the file to translate itself", "choose another name with --out")

@@ -29,7 +29,7 @@ _HEADER = 7
 class Cut:
     """Which part of a film is encoded, in samples.
 
-    The sound at hand begins at `start`, the block is `frames` from `first` on. `start` and `first` are whole numbers of AAC frames.
+    The sound at hand begins at `start`, the block is `frames` from `first` on; both begin at whole AAC frames.
     """
 
     start: int

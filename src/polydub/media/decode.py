@@ -23,8 +23,9 @@ _PIPE_BYTES = 1 << 20
 def decode_blocks(link: Path, track: Track, source: Source, channels: int) -> Decoding:
     """One audio track as float32 blocks of shape (channels, BLOCK), the last one shorter; see `Decoding`.
 
-    Sample 0 is `source.start`; gaps are filled with silence, overlaps cut; the length is `source.duration` to the
-    sample, cut or padded with silence; what is not a finite number becomes silence. Surround is mixed down by ffmpeg's matrix, scaled so that it cannot pass full scale.
+    Sample 0 is `source.start`; gaps are filled with silence, overlaps cut, samples that are not finite numbers silent; the
+    length is `source.duration` to the sample, cut or padded with silence. Surround is mixed down by ffmpeg's matrix, scaled
+    so that it cannot pass full scale.
     Args: link: from `safe_link`. channels: 1 or 2.
     Raises: NoAudioTrack; while iterating UnreadableMedia when not one sample could be decoded, EngineFailed.
     """
@@ -57,7 +58,7 @@ class Decoding:
                 heard += _fill(child.output, raw) // (raw.itemsize * self._channels)
                 if heard == 0:
                     break
-                yield np.ascontiguousarray(raw.T)
+                yield np.nan_to_num(np.ascontiguousarray(raw.T), copy=False, posinf=0.0, neginf=0.0)
             if heard < self._frames:
                 self._explain(child, heard)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from polydub.errors import BadSettings
 from polydub.media.program import SAFE_INPUT, on_film_clock, run
@@ -88,6 +88,9 @@ def mux(plan: MuxPlan, out: Path, on_progress: Callable[[float], None] | None = 
                 on_progress(min(1.0, done_s / plan.source.duration))
 
         run(arguments, stage="mux", on_progress=tell)
+        if plan.container == "mp4" and not file.shows_subtitles:
+            _hide_subtitles(out)
+        tell(plan.source.duration)
     return tuple(file.notices)
 
 
@@ -99,6 +102,7 @@ class _File:
     options: list[str] = field(default_factory=list[str])
     notices: list[Notice] = field(default_factory=list[Notice])
     counts: Counter[str] = field(default_factory=Counter[str])
+    shows_subtitles: bool = False
 
     def add(
         self, kind: str, selector: str, codec: str = "copy", disposition: str = "", tags: Mapping[str, str] | None = None
@@ -174,10 +178,12 @@ def _subtitles(file: _File) -> None:
         tags = {"language": new.iso639_2, "title": new.title}
         file.add("s", f"{number}:0", "mov_text" if mp4 else "subrip", "default" if new.default else "0", tags)
     shown = any(new.default for new in plan.subtitles)
+    file.shows_subtitles = shown
     for track in plan.source.of("subtitle"):
         if not track.text if mp4 else not (track.text or track.codec in _MKV_SUBTITLES):
             file.dropped(track, "subtitle track")
             continue
+        file.shows_subtitles |= track.default
         codec = "mov_text" if mp4 else "copy" if track.codec in _MKV_SUBTITLES else "subrip"
         file.add("s", f"0:{track.index}", codec, "-default" if shown else "")
 
@@ -218,3 +224,40 @@ def _finish(plan: MuxPlan) -> list[str]:
     if plan.container == "mp4":
         return [*kept, *same_bytes, "-movflags", "+faststart", "-write_tmcd", "0", "-f", "mp4"]
     return [*kept, *same_bytes, "-f", "matroska"]
+
+
+def _hide_subtitles(mp4: Path) -> None:
+    """Clear the "enabled" flag of all subtitle tracks: ffmpeg sets it for the first one, and players then show it unasked."""
+    with mp4.open("r+b") as file:
+        for name, at, end in _boxes(file, 0, mp4.stat().st_size):
+            if name != b"moov":
+                continue
+            for track, begin, stop in _boxes(file, at, end):
+                inside = {kind: place for kind, place, _ in _boxes(file, begin, stop)} if track == b"trak" else {}
+                if inside and _handler(file, inside[b"mdia"], stop) in (b"sbtl", b"text", b"subt"):
+                    file.seek(inside[b"tkhd"] + 3)  # behind the version: three bytes of flags, bit 0 of the last
+                    flags = file.read(1)[0]
+                    file.seek(-1, 1)
+                    file.write(bytes([flags & ~1]))
+
+
+def _handler(file: BinaryIO, media: int, end: int) -> bytes:
+    for name, at, _ in _boxes(file, media, end):
+        if name == b"hdlr":
+            file.seek(at + 8)
+            return file.read(4)
+    return b""
+
+
+def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, begin of the content and end of each box of an MP4 file between two places."""
+    while at + 8 <= end:
+        file.seek(at)
+        head = file.read(16)
+        size, begin = int.from_bytes(head[:4], "big"), at + 8
+        if size == 1:
+            size, begin = int.from_bytes(head[8:16], "big"), at + 16
+        if size < 8:
+            return
+        yield head[4:8], begin, at + size
+        at += size

@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from pydantic import Field
+
 from polydub.engines.base import READY, Engine, Info, Options, Weights
 from polydub.types import Audio, Part, Voice
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from polydub.types import Samples
 
 RATE_HZ = 22_050
-CHARACTERS_A_SECOND = 15.0
+DEFAULT_CHARS_PER_S = 15.0
 SILENCE_S = 0.05  # at both ends, as real engines leave it
 FADE_S = 0.005
 LEVEL = 0.1  # RMS, full scale 1
@@ -34,8 +36,16 @@ def _period(voice: str) -> Samples:
     return (LEVEL * wave / np.sqrt(np.mean(wave**2))).astype(np.float32)
 
 
+class FakeOptions(Options):
+    """Options of the fake voice."""
+
+    chars_per_s: float = Field(DEFAULT_CHARS_PER_S, gt=0, le=1000, description="pace at rate 1, characters per second")
+
+
 class FakeSpeech:
-    """A Synthesizer whose lines last len(text) / 15 seconds at rate 1."""
+    """A Synthesizer whose lines last len(text) / `chars_per_s` seconds at rate 1."""
+
+    chars_per_s = DEFAULT_CHARS_PER_S
 
     def voices(self, language: str) -> Sequence[Voice]:
         """Five voices in any language, far apart in pitch; any other name is a voice too."""
@@ -49,7 +59,7 @@ class FakeSpeech:
         if not text:
             return Audio(np.zeros((1, 0), np.float32), RATE_HZ)
         fade, edge = round(FADE_S * RATE_HZ), round(SILENCE_S * RATE_HZ)
-        frames = max(2 * fade, round(len(text) / CHARACTERS_A_SECOND / part.rate * RATE_HZ))
+        frames = max(2 * fade, round(len(text) / self.chars_per_s / part.rate * RATE_HZ))
         sound = np.zeros((1, frames + 2 * edge), np.float32)
         buzz = sound[0, edge : edge + frames]
         period = _period(part.voice.name)
@@ -61,8 +71,10 @@ class FakeSpeech:
 
 
 @contextmanager
-def _load(_options: Options, _weights: Weights, _device: str) -> Generator[FakeSpeech]:
-    yield FakeSpeech()
+def _load(options: FakeOptions, _weights: Weights, _device: str) -> Generator[FakeSpeech]:
+    engine = FakeSpeech()
+    engine.chars_per_s = options.chars_per_s
+    yield engine
 
 
 ENGINE = Engine(
@@ -76,7 +88,7 @@ ENGINE = Engine(
         parallel=0,
         features=frozenset({"rate"}),
     ),
-    options=Options,
+    options=FakeOptions,
     load=_load,
     check=lambda _: READY,
     languages=lambda _: None,
