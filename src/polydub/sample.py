@@ -32,8 +32,8 @@ DIALOGUE = (
     ("Nora", "I am. I just heard myself speak another language.", "Lo estoy. Acabo de oírme hablar en otro idioma.", 0.5),
     (
         "Sam",
-        "That was polydub. It listens, translates, and speaks every line again.",
-        "Eso es polydub. Escucha, traduce y vuelve a decir cada frase.",
+        "That was polydub. It reads the subtitles, and speaks every line again.",
+        "Eso es polydub. Lee los subtítulos y vuelve a decir cada frase.",
         0.55,
     ),
     ("Nora", "And the music is still there?", "¿Y la música sigue ahí?", 0.35),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -92,7 +93,8 @@ def _show_voices(language: str, tts: str, loaded: Loaded, as_json: bool) -> int:
     from polydub import languages
 
     tag = languages.parse(language)
-    need = registry.Need("tts", tag, loaded.settings.offline)
+    options = {name: engine_values(loaded, "tts", name) for name in registry.engines("tts")}
+    need = registry.Need("tts", tag, loaded.settings.offline, options)
     chosen = registry.choose(tts, need)
     with chosen.engine.load(chosen.options, {}, "cpu") as engine:
         found = engine.voices(tag)
@@ -140,6 +142,8 @@ def _programs() -> Iterable[Check]:
 def _disk(loaded: Loaded) -> Check:
     folder = loaded.settings.output.absolute()
     existing = next(p for p in (folder, *folder.parents) if p.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        return Check("disk", "bad", f"{existing} cannot be written", "choose another folder with --output")
     free = shutil.disk_usage(existing).free / 1e9
     state = "ok" if free > 2 else "bad"
     return Check("disk", state, f"{free:.1f} GB free for {loaded.settings.output}", "" if state == "ok" else "free some space")

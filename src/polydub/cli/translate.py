@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def _beside(file: Path, target: str, done: standalone.Translated) -> Path:
     stem = file.stem.rpartition(".")[0] if language_of_name(file) else file.stem
     path = file.with_name(f"{stem}.{target}.{done.format}")
     if path.exists() and path.read_bytes() != done.text.encode():
-        raise BadSettings(f"{path} is there already, with another text", "to replace it, name it: --out FILE")
+        raise BadSettings(f"{path} is there already, with another text", f"to replace it: --out {shlex.quote(str(path))}")
     return path
 
 

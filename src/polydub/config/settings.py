@@ -202,7 +202,7 @@ class Settings(BaseModel):
 
     offline: bool = _setting(False, "Forbid every use of the network.")
     strict: bool = _setting(False, "End with an error where there would be a notice.")
-    jobs: int = _setting(0, "Number of processes and videos worked on at once; 0 = one for each core.", ge=0, le=1024)
+    jobs: int = _setting(0, "Threads and engine processes that work at once; 0 = one for each core.", ge=0, le=1024)
     download: Literal["ask", "yes", "no"] = _setting(
         "ask", "Whether missing model weights may be downloaded; ask without a terminal means no."
     )

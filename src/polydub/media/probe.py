@@ -85,6 +85,8 @@ def _track(stream: Stream, start: float) -> Track:
         default=Disposition.default in stream.disposition,
         start=begins,
     )
+    if not track.codec:  # then PyAV has no size, rate or layout either
+        return track
     if stream.type == "video":
         video = cast("VideoStream", stream)
         track = replace(track, width=video.width, height=video.height, fps=round(float(video.average_rate or 0), 6))
@@ -140,7 +142,7 @@ def _refusal(path: Path) -> UnreadableMedia:
     if text.startswith(_PLAYLISTS) or (text.startswith(b"<?xml") and b"<MPD" in text):
         return UnreadableMedia("this is a playlist, not a media file", "give the media files that it names")
     if head[4:8] == b"ftyp" and not _has_index(path):
-        return UnreadableMedia("the file is cut off: its index (moov) is missing", "copy or download it again")
+        return UnreadableMedia("the file is cut off or damaged: its index (moov) is missing", "copy or download it again")
     if head.isascii() and b"\0" not in head:
         return UnreadableMedia("this is a text file, not a media file", "give a video or sound file")
     return UnreadableMedia("this is not a video or sound file that polydub can read", _CHECK)

@@ -40,6 +40,7 @@ _ECHOES = (  # lines that only say that something failed, after the line that sa
     "Error submitting",
     "Error writing trailer",
     "Error closing file",
+    "Could not open encoder",
     "Task finished",
     "Terminating thread",
     "Last message repeated",
