@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from shutil import copy
 from typing import TYPE_CHECKING
@@ -49,6 +49,12 @@ def first_column(page: Path) -> set[str]:
 def generate(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / "docs_gen.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL, check=False
+    )
 
 
 # The reference
@@ -116,8 +122,8 @@ def test_the_old_flags_of_the_page_are_those_that_work() -> None:
     rows = re.findall(r"^\| `(--[a-z-]+)` \| `(--[a-z-]+)` \|$", (DOCS / "migrating.md").read_text("utf-8"), flags=re.MULTILINE)
     command = app.get_command(click.Context(app), "dub")
     assert command is not None
-    works = {name: option.opts[0] for option in command.params for name in option.opts[1:] if name.startswith("--")}
-    assert dict(rows) == works
+    several = [option.opts for option in command.params if option.opts[0].startswith("--")]
+    assert dict(rows) == {old: name for name, *others in several for old in others}
 
 
 def test_every_file_that_a_dub_leaves_is_in_the_page_on_outputs(clip: Callable[..., Path], tmp_path: Path) -> None:
@@ -220,9 +226,8 @@ def test_every_command_shown_is_one_that_polydub_takes(page: Path) -> None:
 
 
 def test_commands_are_found_in_the_pages() -> None:
-    assert "polydub dub clip.mp4 --to es --transcript clip.en.srt --translation clip.es.srt" in shown_commands(
-        ROOT / "README.md"
-    )
+    wanted = "polydub dub clip.mp4 --to es --transcript clip.en.srt --translation clip.es.srt"
+    assert wanted in shown_commands(ROOT / "README.md")
     assert any(line.startswith("polydub dub film/sample.mkv") for line in shown_commands(DOCS / "tutorial.md"))
     with pytest.raises(click.UsageError):
         parse("polydub dub clip.mp4 --no-such-flag")
@@ -252,7 +257,7 @@ def apertium_is_here() -> bool:
 def test_the_commands_marked_in_a_page_run(page: Path, scratch: Path) -> None:
     """A block after `<!-- run -->` is run; after `<!-- run apertium -->` where Apertium is installed."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^<!-- run( apertium)? -->\n(?:```sh\n(.*?)^```$|((?:    .*\n)+))", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^<!-- run( apertium)? -->\n(?:```sh\n(.*?)^```$|((?:    [^\n]*\n)+))", text, re.MULTILINE | re.DOTALL)
     assert blocks and len(blocks) == text.count("<!-- run")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     left_out = False
@@ -261,17 +266,7 @@ def test_the_commands_marked_in_a_page_run(page: Path, scratch: Path) -> None:
             left_out = True
             continue
         script = "\n".join(line.strip() for line in (fenced or indented).splitlines())
-        command = ["/bin/sh", "-eu", "-c", script]
-        ran = subprocess.run(
-            command,
-            cwd=scratch,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        ran = run(["/bin/sh", "-eu", "-c", script], environment, scratch)
         assert ran.returncode == 0, f"{script}\n{ran.stdout}{ran.stderr}"
     assert list(scratch.glob("Output/*/dub.es.mkv"))
     if left_out:
@@ -295,9 +290,8 @@ def example_engine(tmp_path: Path) -> Path:
     facts = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     facts.mkdir()
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    entries = [
-        f"[{group}]\n{name} = {value}\n" for group, rows in project["entry-points"].items() for name, value in rows.items()
-    ]
+    groups = project["entry-points"].items()
+    entries = [f"[{group}]\n{name} = {value}\n" for group, rows in groups for name, value in rows.items()]
     (facts / "entry_points.txt").write_text("\n".join(entries))
     (tmp_path / "polydub_sine.py").write_text(block(page, "python"))
     return tmp_path
@@ -312,10 +306,7 @@ def test_the_example_engine_is_short() -> None:
 def test_the_example_engine_passes_the_conformance_suite(example_engine: Path) -> None:
     suite = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", "tests/engines/test_conformance.py", "-k", "sine"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    ran = subprocess.run(
-        [sys.executable, *suite], cwd=ROOT, env={**environment, "PYTHONPATH": str(example_engine)},
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    ran = run([sys.executable, *suite], environment | {"PYTHONPATH": str(example_engine)}, ROOT)
     assert ran.returncode == 0, ran.stdout
     assert int(re.search(r"(\d+) passed", ran.stdout)[1]) >= 8  # type: ignore[index]
 
@@ -324,6 +315,6 @@ def test_the_example_engine_speaks(example_engine: Path, tmp_path: Path) -> None
     command = [sys.executable, "-c", "from polydub.cli import main; main()", "speak", "Hello.", "--to", "en", "--tts", "sine"]
     out = tmp_path / "hello.wav"
     environment = {**os.environ, "PYTHONPATH": str(example_engine)}
-    ran = subprocess.run([*command, "--out", str(out)], env=environment, capture_output=True, text=True, check=False)
+    ran = run([*command, "--out", str(out)], environment, tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert out.stat().st_size > 10_000

@@ -82,11 +82,12 @@ class Store:
         with writing(folder):
             for part in ("artifacts", "scratch"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(folder / "memo.sqlite", isolation_level=None, check_same_thread=False, timeout=60)
-            self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma synchronous=normal")
-            self._db.executescript(SCHEMA)
-            self._own = _OwnScratch(folder / "scratch")
+            with _alone(folder / "scratch" / "lock"):
+                self._db = sqlite3.connect(folder / "memo.sqlite", isolation_level=None, check_same_thread=False, timeout=60)
+                self._db.execute("pragma journal_mode=wal")  # of two processes that do it at once one fails and never waits
+                self._db.execute("pragma synchronous=normal")
+                self._db.executescript(SCHEMA)
+                self._own = _OwnScratch(folder / "scratch")
 
     def close(self) -> None:
         """Give the scratch folder and the database back."""
@@ -211,20 +212,29 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def _alone(gate: Path) -> Generator[None]:
+    """Lets one process after the other through."""
+    descriptor = os.open(gate, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class _OwnScratch:
-    """This process's part of the scratch folder, held by a lock; parts whose owner is dead are swept."""
+    """This process's part of the scratch folder, held by a lock; parts whose owner is dead are swept.
+
+    Made under `_alone`: nobody may sweep a folder between its birth and its lock.
+    """
 
     def __init__(self, parent: Path) -> None:
-        gate = os.open(parent / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(gate, fcntl.LOCK_EX)  # nobody may sweep a folder between its birth and its lock
-            self.folder = Path(tempfile.mkdtemp(prefix="p-", dir=parent))
-            self._held = _try_lock(self.folder / "lock")
-            for other in parent.iterdir():
-                if other != self.folder and other.is_dir():
-                    self._sweep(other)
-        finally:
-            os.close(gate)
+        self.folder = Path(tempfile.mkdtemp(prefix="p-", dir=parent))
+        self._held = _try_lock(self.folder / "lock")
+        for other in parent.iterdir():
+            if other != self.folder and other.is_dir():
+                self._sweep(other)
 
     @staticmethod
     def _sweep(folder: Path) -> None:

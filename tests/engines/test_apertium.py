@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polydub.engines.base import Batch, Request
-from polydub.engines.mt.apertium import ENGINE, INSTALL, Apertium, ApertiumOptions, path
+from polydub.engines.mt.apertium import ENGINE, Apertium
+from polydub.engines.mt.apertium_modes import INSTALL, ApertiumOptions, path
 from polydub.errors import BadEngineOutput, BadSettings, EngineFailed, MissingProgram, UnsupportedLanguage
 
 SAME = "sed -u s/a/a/"  # gives back what it gets; -z, which every program gets, makes sed answer at each zero byte

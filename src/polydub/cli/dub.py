@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from polydub.cli import inputs, output
-from polydub.cli.options import common, read, settings_options
+from polydub.cli.options import NAME, common, read, settings_options
 from polydub.cli.progress import Meter
 from polydub.config import Loaded
 from polydub.dubbing import Ears, Job, Outcome, check_choices, dub_film
@@ -22,11 +22,9 @@ SETTINGS = (
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path())
-@click.option(
-    "--transcript", metavar="FILE", type=click.Path(), help="What is said in the video: SRT, VTT, ASS, JSON or plain text."
-)
-@click.option("--translation", multiple=True, metavar="FILE", type=click.Path(),
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=NAME)
+@click.option("--transcript", metavar="FILE", type=NAME, help="What is said in the video: SRT, VTT, ASS, JSON or plain text.")
+@click.option("--translation", multiple=True, metavar="FILE", type=NAME,
               help="What the dub shall say; for several targets LANG=FILE, repeated.")  # fmt: skip
 @settings_options(SETTINGS)
 @click.option("--dry-run", is_flag=True, help="Print the plan and the engines, and do nothing.")

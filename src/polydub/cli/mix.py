@@ -9,7 +9,7 @@ import click
 
 from polydub import standalone
 from polydub.cli import output
-from polydub.cli.options import common, read, settings_options
+from polydub.cli.options import PATH, common, read, settings_options
 from polydub.cli.progress import Meter
 from polydub.dubbing import Ears
 
@@ -28,9 +28,9 @@ SETTINGS = (
 
 
 @click.command()
-@click.argument("video", type=click.Path(path_type=Path))
-@click.argument("speech", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write. [default: in the output folder]")
+@click.argument("video", type=PATH)
+@click.argument("speech", type=PATH)
+@click.option("-o", "--out", type=PATH, help="File to write. [default: in the output folder]")
 @settings_options(SETTINGS, to="Language of the speech: a code or a name (es, es-MX, Spanish).")
 @common
 def mix(video: Path, speech: Path, out: Path | None, **given: Any) -> int:

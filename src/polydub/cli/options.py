@@ -13,6 +13,8 @@ from click.shell_completion import CompletionItem
 from polydub.config import Flag, Loaded, flags, load_from_process
 
 F = TypeVar("F", bound=Callable[..., Any])
+NAME = click.Path(readable=False)  # completed by the shell; whether it can be read is said by what reads it
+PATH = click.Path(readable=False, path_type=Path)
 
 
 def settings_options(names: Sequence[str], **helps: str) -> Callable[[F], F]:
@@ -36,7 +38,7 @@ def common(function: F) -> F:
         click.option("--debug", is_flag=True, help="Show where an error came from; keep debug files."),
         click.option("-v", "--verbose", is_flag=True, help="Say more."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
-        click.option("--job", type=click.Path(path_type=Path), help="Job file (TOML or JSON) with settings."),
+        click.option("--job", type=PATH, help="Job file (TOML or JSON) with settings."),
     ):
         function = option(function)
     return function
@@ -59,7 +61,7 @@ def _option(flag: Flag, meaning: str) -> Callable[[F], F]:
     several = flag.kind in ("list", "pairs")
     # values are checked by the settings themselves, so that every layer gives the same sentence
     metavar = "|".join(flag.choices) if flag.choices else {"pairs": "SPEAKER=NAME"}.get(flag.kind, flag.kind.upper())
-    kind = click.Path() if flag.kind == "path" else _Words(flag.choices)
+    kind = NAME if flag.kind == "path" else _Words(flag.choices)
     return click.option(
         *names, flag.key, cls=_WithAliases, default=None, multiple=several, metavar=metavar, help=shown, type=kind
     )

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from polydub.cli import output
+from polydub.cli.options import PATH
 
 
 @click.command()
-@click.option("--output", "-o", "folder", type=click.Path(path_type=Path), default=Path("sample"), show_default=True,
+@click.option("--output", "-o", "folder", type=PATH, default=Path("sample"), show_default=True,
               help="Folder to put it in.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.option("--debug", is_flag=True, help="Show where an error came from.")

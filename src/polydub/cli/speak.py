@@ -10,7 +10,7 @@ import click
 
 from polydub import standalone
 from polydub.cli import output
-from polydub.cli.options import common, read, settings_options
+from polydub.cli.options import PATH, common, read, settings_options
 from polydub.errors import BadInput
 
 SETTINGS = ("to", "tts", "device", "offline")
@@ -18,12 +18,10 @@ SETTINGS = ("to", "tts", "device", "offline")
 
 @click.command()
 @click.argument("text", required=False)
-@click.option("--file", type=click.Path(path_type=Path), help="Speak this text file; - for stdin.")
+@click.option("--file", type=PATH, help="Speak this text file; - for stdin.")
 @click.option("--voice", help="Voice, as `polydub engines --voices LANG` lists them. [default: the engine's first]")
 @click.option("--rate", type=float, default=1.0, show_default=True, help="Speaking rate, 0.5 to 2; 1 is the voice's own.")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), default=Path("speech.wav"), show_default=True, help="WAV or FLAC file."
-)
+@click.option("-o", "--out", type=PATH, default=Path("speech.wav"), show_default=True, help="WAV or FLAC file.")
 @settings_options(SETTINGS, to="Language of the text: a code or a name (es, es-MX, Spanish).")
 @common
 def speak(text: str | None, file: Path | None, out: Path, **given: Any) -> int:

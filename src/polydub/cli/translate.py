@@ -10,7 +10,7 @@ import click
 
 from polydub import project, standalone
 from polydub.cli import output
-from polydub.cli.options import common, read, settings_options
+from polydub.cli.options import PATH, common, read, settings_options
 from polydub.cli.progress import Meter
 from polydub.dubbing import Ears, language_of_name
 from polydub.errors import BadSettings
@@ -19,10 +19,8 @@ SETTINGS = ("to", "source_language", "mt", "store", "offline", "strict", "jobs")
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="File to write; - for stdout. [default: NAME.LANG.srt beside FILE]"
-)
+@click.argument("file", type=PATH)
+@click.option("-o", "--out", type=PATH, help="File to write; - for stdout. [default: NAME.LANG.srt beside FILE]")
 @settings_options(
     SETTINGS,
     to="Languages to translate into: codes or names (es, es-MX, Spanish), several with commas.",

@@ -111,6 +111,8 @@ class Engine:
         load: (options, weights, device) -> context manager that yields the object of the kind's Protocol.
         check: (options) -> can it run? Cheap: looks for files and programs, starts nothing heavy.
         languages: (options) -> BCP-47 tags it has ("es"); for mt, pairs "en>es"; None = any. May depend on what is installed.
+        version: (options) -> version of programs and data outside Python packages; part of the engine's identity.
+        remarks: (options, language or pair) -> sentences the user should read before trusting the result.
     """
 
     info: Info
@@ -118,6 +120,8 @@ class Engine:
     load: Callable[[Any, Weights, str], AbstractContextManager[Any]]
     check: Callable[[Any], Availability]
     languages: Callable[[Any], frozenset[str] | None]
+    version: Callable[[Any], str] = lambda options: ""
+    remarks: Callable[[Any, str], tuple[str, ...]] = lambda options, language: ()
 
 
 @dataclass(frozen=True, slots=True)

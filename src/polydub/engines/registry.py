@@ -177,6 +177,7 @@ def identity(engine: Engine, options: Options, device: str) -> dict[str, Any]:
         "kind": info.kind,
         "name": info.name,
         "package": f"{info.package} {_version(info.package)}" if info.package else "polydub",
+        "version": engine.version(options),
         "weights": {weight.id: weight.revision for weight in info.weights},
         "options": options.identity(),
         "device": device.partition(":")[0],
@@ -263,6 +264,7 @@ def _use(engine: Engine, options: Options, need: Need, why: str) -> Chosen:
     notices: list[Notice] = []
     if spoken.rpartition(">")[2].casefold() != need.language.rpartition(">")[2].casefold():
         notices.append(Notice("nearest-language", f"{info.name} has no {need.language}; it {verb} {spoken} instead", "info"))
+    notices.extend(Notice("engine-remark", f"{info.name}: {text}") for text in engine.remarks(options, spoken))
     if info.network:
         notices.append(Notice("network-engine", f"{info.name} sends what it works on to a service", "info"))
     ready = "reachable" if info.network else "installed"

@@ -92,7 +92,7 @@ def _read_track(work: Work, source: Source, track: Track) -> Parsed:
     from polydub.text.subtitles import parse_subtitles
 
     link = ffmpeg.safe_link(work.path(source.media), work.scratch)
-    return parse_subtitles(ffmpeg.extract_subtitles(link, track), ".ass")
+    return parse_subtitles(ffmpeg.extract_subtitles(link, track), "")
 
 
 def _track_notice(track: Track, role: str) -> Notice:

@@ -1,0 +1,99 @@
+"""Runs a command as a whole process and says what it cost: wall time, processor time, peak memory of the process tree."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+SAMPLE_S = 0.05
+
+
+class Failed(Exception):
+    """A measured command did not do its work; its figures would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run took. `peak_mb`: PSS of all its processes together, 10^6 bytes; 0 when it was not asked for."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and how commands are run. `cores`: the processors they may use, all when empty."""
+
+    work: Path
+    cores: tuple[int, ...] = ()
+
+    def cost(self, command: Sequence[str | Path], *, memory: bool = False) -> Cost:
+        """Runs `command` alone, with what the last one wrote already on the disk. Raises Failed with the end of its stderr."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        log = self.work / "stderr.txt"
+        pin = partial(os.sched_setaffinity, 0, self.cores) if self.cores else None
+        os.sync()
+        with log.open("wb") as errors:
+            began = time.perf_counter()
+            process = subprocess.Popen(
+                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                env=environment(self.work), start_new_session=True, preexec_fn=pin,
+            )  # fmt: skip
+            peak = _watch(process.pid) if memory else 0.0
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - began
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said = log.read_text(errors="replace")[-2000:]
+            raise Failed(f"{Path(command[0]).name} ended with status {process.returncode}:\n{said}")
+        return Cost(wall, usage.ru_utime + usage.ru_stime, peak)
+
+
+def environment(work: Path) -> dict[str, str]:
+    """The caller's environment without settings of polydub's, so that two machines measure the same thing."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("POLYDUB_") and k != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"XDG_CONFIG_HOME": str((work / "no-config").resolve())}
+
+
+def _watch(pid: int) -> float:
+    """Samples until the process has ended but is not yet reaped; the highest PSS of its tree in MB."""
+    peak = 0.0
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        peak = max(peak, sum(map(_pss_kb, _tree(pid))) * 1024 / 1e6)
+        time.sleep(SAMPLE_S)
+    return peak
+
+
+def _tree(root: int) -> list[int]:
+    """The processes of the session `root` leads, and every descendant of it that began a session of its own."""
+    parents: dict[int, int] = {}
+    inside = {root}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # it has ended
+            parents[int(entry)] = int(fields[1])
+            if int(fields[3]) == root:
+                inside.add(int(entry))
+    grew = True
+    while grew:
+        more = {pid for pid, parent in parents.items() if parent in inside} - inside
+        inside |= more
+        grew = bool(more)
+    return sorted(inside)
+
+
+def _pss_kb(pid: int) -> int:
+    try:
+        text = Path("/proc", str(pid), "smaps_rollup").read_text()
+    except OSError:
+        return 0  # it has ended
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)

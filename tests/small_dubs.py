@@ -1,0 +1,136 @@
+"""Dubs of small generated films with the fake engines, for the tests of the pipeline; as a program, one that can be killed.
+
+`python small_dubs.py FOLDER [STAGE MOMENT]` dubs `FOLDER/film.mkv` and kills itself by SIGKILL when the stage begins or ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polydub import config
+from polydub.dubbing import Ears, Job, Outcome, dub_film
+from polydub.engines.pool import EnginePool
+from polydub.types import Progress
+
+Cue = tuple[float, float, str]
+
+TALK: Sequence[Cue] = (
+    (0.5, 1.9, "ANNA: Hello there, how are you?"),
+    (2.2, 3.2, "BOB: I am quite well today, thank you very much."),  # too long for its place: it must be sped up
+    (3.4, 4.9, "ANNA: Good."),  # too short: it may be slowed down
+    (5.0, 5.8, "BOB: See you soon."),
+)
+
+
+def srt(cues: Sequence[Cue]) -> str:
+    """A subtitle file."""
+
+    def time(s: float) -> str:
+        ms = round(s * 1000)
+        return f"{ms // 3600000:02d}:{ms // 60000 % 60:02d}:{ms // 1000 % 60:02d},{ms % 1000:03d}"
+
+    return "".join(f"{n}\n{time(start)} --> {time(end)}\n{text}\n\n" for n, (start, end, text) in enumerate(cues, 1))
+
+
+def long_talk(seconds: float, every_s: float = 4.0) -> list[Cue]:
+    """A line every few seconds, of changing length."""
+    words = "one two three four five six seven eight nine ten eleven twelve".split()
+    count = int((seconds - 3) / every_s)
+    return [(n * every_s + 0.5, n * every_s + 3.3, " ".join(words[n % 5 : n % 5 + 4 + n % 3]) + f" {n}.") for n in range(count)]
+
+
+@dataclass
+class Film:
+    """A film in a folder of its own, with a transcript, and perhaps a translation, beside it; results go to `out`."""
+
+    folder: Path
+    media: Path
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def project(self) -> Path:
+        return self.out / self.media.stem
+
+    @property
+    def transcript(self) -> Path:
+        return self.folder / f"{self.media.stem}.en.srt"
+
+    @property
+    def translation(self) -> Path:
+        return self.folder / f"{self.media.stem}.es.srt"
+
+    def say(self, cues: Sequence[Cue], translated: Sequence[str] | None = None) -> Film:
+        """Writes the transcript, and the translation if there is one."""
+        self.transcript.write_text(srt(cues), encoding="utf-8")
+        if translated is not None:
+            texts = [(start, end, text) for (start, end, _), text in zip(cues, translated, strict=True)]
+            self.translation.write_text(srt(texts), encoding="utf-8")
+        return self
+
+    def dub(self, settings: Mapping[str, object] | None = None, sink: Callable[[Progress], None] | None = None) -> Dub:
+        """One run, with the fake engines unless `settings` say otherwise."""
+        values = {"to": "es", "output": str(self.out), "tts": "fake", "mt": "fake"} | dict(settings or {})
+        loaded = config.load(values, job=None, environ={}, cwd=self.folder, user_file=None)
+        translations = {"": self.translation} if self.translation.exists() else {}
+        transcript = self.transcript if self.transcript.exists() else None
+        pool = EnginePool()
+        try:
+            (outcome,) = dub_film(Job(self.media, transcript, translations), loaded, pool, Ears(sink or (lambda p: None)))
+        finally:
+            pool.close()
+        return Dub(outcome, self.project)
+
+
+@dataclass(frozen=True)
+class Dub:
+    """What a run left, and how much work it was."""
+
+    outcome: Outcome
+    project: Path
+
+    @property
+    def film(self) -> Path:
+        return self.outcome.film
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return json.loads((self.project / "report.es.json").read_text(encoding="utf-8"))
+
+    @property
+    def ran(self) -> dict[str, int]:
+        """Calls made, by stage, in order."""
+        return {stage["name"]: stage["ran"] for stage in self.report["stages"]}
+
+    @property
+    def called(self) -> set[str]:
+        """Stages that made calls."""
+        return {name for name, calls in self.ran.items() if calls}
+
+    def stem(self, name: str) -> Path:
+        return self.project / "stems" / f"{name}.es.flac"
+
+
+def main(arguments: Sequence[str]) -> None:
+    folder = Path(arguments[0])
+    stage, moment = (*arguments[1:], "", "")[:2]
+
+    def sink(progress: Progress) -> None:
+        ended = progress.done >= progress.total
+        if progress.stage == stage and (moment == "begin" or ended):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Film(folder, folder / "film.mkv").dub(sink=sink)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
