@@ -41,7 +41,7 @@ def srt(cues: Sequence[Cue]) -> str:
 
 def long_talk(seconds: float, every_s: float = 4.0) -> list[Cue]:
     """A line every few seconds, of changing length."""
-    words = "one two three four five six seven eight nine ten eleven twelve".split()
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
     count = int((seconds - 3) / every_s)
     return [(n * every_s + 0.5, n * every_s + 3.3, " ".join(words[n % 5 : n % 5 + 4 + n % 3]) + f" {n}.") for n in range(count)]
 

@@ -1,3 +1,42 @@
-"""polydub: offline-first AI video dubbing."""
+"""polydub: offline-first AI video dubbing. `import polydub` is cheap; everything heavy is imported when it is used."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polydub.dubbing import Outcome
+
+__all__ = ["__version__", "dub"]
 __version__ = "0.1.0"
+
+
+def dub(
+    media: str | Path,
+    transcript: str | Path | None = None,
+    translations: Mapping[str, str | Path] | None = None,
+    **settings: object,
+) -> list[Outcome]:
+    """Dub one video, as `polydub dub` does; what is finished is remembered, so that the same call continues.
+
+    Args:
+        media: any file ffmpeg reads.
+        transcript: subtitles in the language spoken; None = the file's own track.
+        translations: target language -> subtitle file.
+        settings: as in docs/reference/settings.md, for example `to="es", output="Output"`; they go before the environment.
+    Returns: one outcome for each target language: the film, the report, the notices.
+    Raises: PolydubError, whose `hint` says what to do.
+    """
+    from polydub import config, languages
+    from polydub.dubbing import Ears, Job, dub_film
+    from polydub.engines.pool import EnginePool
+
+    given = {languages.parse(tag): Path(path) for tag, path in (translations or {}).items()}
+    job = Job(Path(media), Path(transcript) if transcript else None, given)
+    pool = EnginePool()
+    try:
+        return dub_film(job, config.load_from_process(settings), pool, Ears())
+    finally:
+        pool.close()

@@ -77,7 +77,8 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     fps = next((t.fps for t in source.of("video")), 0.0)
     said = deliver.said_in_dub(placed, {line.id: line.text for line in lines})
     subtitles = write_subtitles(run, given.script, said, want, fps)
-    film = start_film(run, deliver.Film(source, track, want.target, want.delivery.container), rendered, subtitles)
+    whole = deliver.Film(source, track, want.target, want.delivery.container, given.script.language)
+    film = start_film(run, whole, rendered, subtitles)
     peaks = tuple(peak for r in rendered for peak in r.dub_peaks)
     return Result(source, track, given.script, lines, casting, placed, heard, before, after, dialogue_lufs, gain_db, peaks,
                   subtitles, film.result(), {name: handle.result() for name, handle in stems.items()})  # fmt: skip

@@ -117,7 +117,8 @@ class _File:
 
     def tag(self, stream: str, tags: Mapping[str, str]) -> None:
         """Set metadata of an output stream; empty values leave what it has."""
-        for name, value in tags.items():
+        handler = {"handler_name": tags.get("title", "")} if self.plan.container == "mp4" else {}  # players show it as title
+        for name, value in {**tags, **handler}.items():
             if value:
                 self.options += [f"-metadata:s:{stream}", f"{name}={value}"]
 

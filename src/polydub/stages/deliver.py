@@ -94,12 +94,16 @@ def stem(work: Work, parts: tuple[Artifact, ...]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """What is muxed around a dub: the source, its dubbed audio track, the dub's language, the container."""
+    """What is muxed around a dub: the source, its dubbed audio track, the dub's language, the container.
+
+    Attributes: spoken: language of the dubbed track, "und" when nobody told; labels it where the source does not.
+    """
 
     source: Source
     track: Track
     language: str
     container: Literal["mkv", "mp4"]
+    spoken: str = "und"
 
 
 @stage("mux")
@@ -116,7 +120,9 @@ def mux(work: Work, film: Film, speech: tuple[Artifact, ...], subs: tuple[Subtit
     dub = ffmpeg.DubTrack(joined, film.language, languages.iso639_2(film.language), title)
     tracks = tuple(_track(work, sub) for sub in subs)
     link = ffmpeg.safe_link(work.path(film.source.media), work.scratch)
-    plan = ffmpeg.MuxPlan(link, film.source, film.container, (dub,), tracks, film.track)
+    code = languages.iso639_2(film.spoken) if languages.or_und(film.track.language) == "und" else ""
+    title = f"{languages.title(film.spoken)} original" if film.spoken != "und" and not film.track.title else ""
+    plan = ffmpeg.MuxPlan(link, film.source, film.container, (dub,), tracks, film.track, code, title)
     name = f"film.{film.container}"
     for notice in ffmpeg.mux(plan, work.scratch / name, work.progress):
         work.notice(notice)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from polydub import languages
 from polydub.engines.base import Batch, Request, Translator
-from polydub.errors import BadEngineOutput
-from polydub.types import Line, Notice, Script, Segment, Source, Speaker, Track
+from polydub.errors import BadEngineOutput, BadInput
+from polydub.types import Artifact, Line, Notice, Script, Segment, Source, Speaker, Track
 from polydub.wants import Texts
 from polydub.work import Work, engine_stage, stage
 
@@ -32,14 +32,8 @@ class Given:
 def read_script(work: Work, source: Source, texts: Texts, source_language: str, target: str) -> Given:
     """The script and the translations that were given as files or lie in the container as subtitle tracks."""
     from polydub.text.pairing import pair
-    from polydub.text.subtitles import parse_subtitles
 
-    def file(artifact: object) -> Parsed | None:
-        from polydub.types import Artifact
-
-        return parse_subtitles(work.path(artifact).read_bytes(), artifact.suffix) if isinstance(artifact, Artifact) else None
-
-    transcript, translation = file(texts.transcript), file(texts.translation)
+    transcript, translation = _file(work, texts.transcript, "transcript"), _file(work, texts.translation, "translation")
     language = (
         source_language if source_language != "auto" else texts.transcript_language or (transcript and transcript.language)
     )
@@ -62,6 +56,17 @@ def read_script(work: Work, source: Source, texts: Texts, source_language: str, 
         work.notice(notice)
     segments = tuple(replace(s, speaker=s.speaker or ONE_SPEAKER) for s in paired.segments)
     return Given(Script(language or _spoken_language(source), segments, _speakers(segments)), dict(paired.texts))
+
+
+def _file(work: Work, artifact: Artifact | None, role: str) -> Parsed | None:
+    from polydub.text.subtitles import parse_subtitles
+
+    if artifact is None:
+        return None
+    try:
+        return parse_subtitles(work.path(artifact).read_bytes(), artifact.suffix)
+    except BadInput as error:
+        raise BadInput(f"{role}: {error.message}", error.hint) from error
 
 
 def _speakers(segments: Sequence[Segment]) -> tuple[Speaker, ...]:
