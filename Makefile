@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.made-core
 DEV := $(VENV)/.made-dev
 SAMPLE := build/sample
-GENERATORS = $(wildcard scripts/*_doc.py scripts/*_schema.py)
+GENERATORS = $(wildcard scripts/*_doc.py scripts/*_schema.py scripts/docs_gen.py)
 # Debian without python3-venv has no pip inside the venv: then the pip outside installs into it.
 PIP = $$(if [ -x $(BIN)/pip ]; then echo "$(BIN)/python -m pip"; else echo "$(PYTHON) -m pip --python $(BIN)/python"; fi)
 INSTALL = $(PIP) install -qq --disable-pip-version-check --no-input

@@ -1,4 +1,4 @@
-"""How long a speech engine alone takes for the calls that a dub made: `engine_time.py report.es.json`, prints seconds.
+"""How long a speech engine alone takes for the calls that a dub made: `engine_time.py report.es.json answer.json`.
 
 Every distinct (text, voice, rate) once, on all cores, with the loading of the engine; nothing is trimmed or written. It is
 a program of its own so that it starts as fresh as the dub did.
@@ -20,7 +20,7 @@ from polydub.types import Part
 
 
 def main() -> None:
-    """Prints the seconds and how many calls they were, as JSON."""
+    """Writes the seconds and how many calls they were."""
     report = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     language = report["target_language"]
     choice = next(e for e in report["engines"] if e["kind"] == "tts")
@@ -33,7 +33,7 @@ def main() -> None:
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
             for rates in ({1.0}, {p.rate for p in parts} - {1.0}):  # the second round follows from the first
                 list(threads.map(speech.synthesize, [p for p in parts if p.rate in rates]))
-    sys.stdout.write(json.dumps({"seconds": time.perf_counter() - began, "calls": len(parts)}))
+    Path(sys.argv[2]).write_text(json.dumps({"seconds": time.perf_counter() - began, "calls": len(parts)}))
 
 
 def _parts(lines: list[dict[str, object]], language: str, speech: Synthesizer) -> list[Part]:

@@ -62,10 +62,10 @@ class Film:
     @classmethod
     def at(cls, stem: Path, *, like_peers: bool = False) -> Film:
         """The film whose files begin with `stem`: .mp4, .en.srt, .es.srt. Raises FileNotFoundError."""
-        files = [stem.with_name(stem.name + ending) for ending in (".mp4", ".en.srt", ".es.srt")]
-        for file in files:
+        video, transcript, translation = (stem.with_name(stem.name + ending) for ending in (".mp4", ".en.srt", ".es.srt"))
+        for file in (video, translation):
             file.stat()
-        return cls(*files, files[1].read_text(encoding="utf-8").count("-->"), like_peers)
+        return cls(video, transcript, translation, transcript.read_text(encoding="utf-8").count("-->"), like_peers)
 
 
 def film(lines: int, stem: Path) -> Film:
@@ -86,17 +86,17 @@ def film(lines: int, stem: Path) -> Film:
 
 def clip(source: Film, stem: Path, seconds: int = 60) -> Film:
     """A film of 1920x1080 at 30 pictures a second and about 6 Mbit/s, with the first `seconds` of another's sound and lines."""
-    out = Film(*(stem.with_name(stem.name + ending) for ending in (".mp4", ".en.srt", ".es.srt")), 0)
-    if not out.video.exists():
+    video = stem.with_name(stem.name + ".mp4")
+    if not video.exists():
         scratch = stem.with_name(stem.name + ".part.mp4")
         picture = f"testsrc2=s=1920x1080:r=30:d={seconds},noise=alls=6:allf=t"
         _ffmpeg("-f", "lavfi", "-i", picture, "-t", str(seconds), "-i", source.video, "-map", "0:v", "-map", "1:a",
                 "-c:v", "libx264", "-preset", "veryfast", "-b:v", "6M", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "128k",
                 "-ac", "2", "-ar", "48000", "-t", str(seconds), scratch)  # fmt: skip
-        scratch.replace(out.video)
-    for mine, its in ((out.transcript, source.transcript), (out.translation, source.translation)):
+        scratch.replace(video)
+    for ending, its in ((".en.srt", source.transcript), (".es.srt", source.translation)):
         cues = [cue for cue in its.read_text(encoding="utf-8").split("\n\n") if "-->" in cue and _end_s(cue) < seconds]
-        mine.write_text("\n\n".join(cues) + "\n", encoding="utf-8")
+        stem.with_name(stem.name + ending).write_text("\n\n".join(cues) + "\n", encoding="utf-8")
     return Film.at(stem)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 SAMPLE_S = 0.05
@@ -37,13 +37,12 @@ class Bench:
         """Runs `command` alone, with what the last one wrote already on the disk. Raises Failed with the end of its stderr."""
         self.work.mkdir(parents=True, exist_ok=True)
         log = self.work / "stderr.txt"
-        pin = partial(os.sched_setaffinity, 0, self.cores) if self.cores else None
         os.sync()
-        with log.open("wb") as errors:
+        with log.open("wb") as errors, _pinned(self.cores):
             began = time.perf_counter()
             process = subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-                env=environment(self.work), start_new_session=True, preexec_fn=pin,
+                env=environment(self.work), start_new_session=True,
             )  # fmt: skip
             peak = _watch(process.pid) if memory else 0.0
             _, status, usage = os.wait4(process.pid, 0)
@@ -53,6 +52,17 @@ class Bench:
             said = log.read_text(errors="replace")[-2000:]
             raise Failed(f"{Path(command[0]).name} ended with status {process.returncode}:\n{said}")
         return Cost(wall, usage.ru_utime + usage.ru_stime, peak)
+
+
+@contextmanager
+def _pinned(cores: Sequence[int]) -> Generator[None]:
+    """This process, and so its children, may use only these processors for a while; an empty sequence changes nothing."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores or before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def environment(work: Path) -> dict[str, str]:
@@ -74,15 +84,15 @@ def _tree(root: int) -> list[int]:
     """The processes of the session `root` leads, and every descendant of it that began a session of its own."""
     parents: dict[int, int] = {}
     inside = {root}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                fields = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # it has ended
-            parents[int(entry)] = int(fields[1])
+            parents[int(entry.name)] = int(fields[1])
             if int(fields[3]) == root:
-                inside.add(int(entry))
+                inside.add(int(entry.name))
     grew = True
     while grew:
         more = {pid for pid, parent in parents.items() if parent in inside} - inside

@@ -120,7 +120,7 @@ PEERS: tuple[tuple[str, str, str, str, str], ...] = (
     ("shift of the onset, median", "0", "0", "not known", "0"),
     ("shift of the onset, 95th percentile", "0", "0", "1.51 s", "0"),
     ("shift of the onset, greatest", "0", "0", "2.05 s", "0"),
-    ("output minus source length", "-2.00 s", "-6.00 s: the last sentence is lost", "0.00 s", "0 (+61.9 s if it slows the picture)"),
+    ("output minus source length", "-2.00 s", "-6.00 s: the last sentence is lost", "0.00 s", "0 (or +61.9 s)"),
     ("loudness", "-17.0 LUFS", "-22.9 LUFS", "-25.5 LUFS", "-"),
     ("true peak", "-2.4 dBFS", "-2.3 dBFS", "-5.1 dBFS", "-"),
     ("sound of the dub", "AAC 44.1 kHz stereo, through MP3", "AAC 48 kHz stereo", "AAC mono, through MP3", "-"),

@@ -68,7 +68,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     laid = render.layings(placed, takes, dialogue_lufs)
     speech = [*talk, *(Span(p.start, p.start + p.duration) for p in placed)]  # the original must not be heard under a pause
     cut = tuple(render.blocks(heard.sound, laid, speech, want.mixing.ducking_db))
-    first_db = run.step(render.first_gain, dialogue_lufs, want.mixing.target_lufs, run.previous("gain"))
+    first_db = run.step(render.first_gain, laid, dialogue_lufs, want.mixing.target_lufs, run.previous("gain"))
     gain_db = programme_gain(run, cut, first_db, want)
     run.record("gain", gain_db)
     rendered, after = mastered(run, cut, gain_db, want)

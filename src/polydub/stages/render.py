@@ -154,8 +154,11 @@ def _levels(energies: Sequence[Energies], true_peak: float) -> Levels:
 
 
 @stage("first-gain")
-def first_gain(work: Work, talk_lufs: float, target_lufs: float, previous: float | None) -> float:
-    """Programme gain in dB to begin with: the last run's, else what the dialogue alone would need."""
+def first_gain(work: Work, laid: tuple[Laying, ...], talk_lufs: float, target_lufs: float, previous: float | None) -> float:
+    """Programme gain in dB to begin with: the last run's, else what the dialogue alone would need.
+
+    `laid` is not looked at: it makes an edit another call, which is what gets the previous gain.
+    """
     if previous is not None:
         return previous
     return 0.0 if talk_lufs <= -70 else round(min(target_lufs - talk_lufs, 40.0), 2)

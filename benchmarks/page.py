@@ -1,0 +1,115 @@
+"""docs/benchmarks.md and the JSON file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from statistics import median
+from typing import Any
+
+from figures import number, table
+from machine import Machine
+from measures import Findings
+from quality import Quality, beside_peers
+
+HEAD = """# Benchmarks
+
+Written by `make bench`; the figures are medians of {repeats} runs, with the lowest and the highest. Machines differ and are
+noisy, so everything is compared within one run with a yardstick: **Y is the wall time of
+`ffmpeg -c:v copy -c:a aac` of the same film**, measured just before each dub. A target that follows Y is compared pair by
+pair. Each dub is a fresh process with an empty store. *Null engines* are `--tts fake --mt fake`: what is left is the work of
+polydub itself, with every line stretched, mixed, encoded and put into the film.
+"""
+
+PEERS = """## Timing of the dub, beside other systems
+
+The same film of {lines} lines for all, with the same subtitles and espeak-ng speaking. It is hard on purpose: {needed} of its
+lines would have to be spoken faster than 1.3 times to end before the next one begins. The figures of the other systems were
+measured for this project in 2026 **on another run of a shared machine** (4 cores, load 7 to 18; seconds are +-30 to 50 %), each
+once; VoiceStudio's are of its planner alone. Ours are those of this run; loudness, true peak and length are of the delivered
+file, by ffmpeg's `ebur128` and PyAV. The source is at {before:.1f} LUFS.
+"""
+
+KEPT = """
+No line is spoken faster than 1.3 times, nobody talks over anybody, and the film keeps its length; each of the other systems
+gives up at least one of these. The price is paid in onsets: lines begin late. Systems without any shift get it by
+talking over the next line, by rates up to 2.0, by cutting, or by slowing the picture. A translation that fits its slots needs
+none of this.
+"""
+
+MISSED = """
+**This run did not keep all of: no line faster than 1.3 times, no talk-over, the source's length.** See the table.
+"""
+
+READING = """
+Wall times are no race: the film says the same {distinct} sentences again and again, and polydub speaks a sentence with one
+voice and rate once, where the others speak all {lines} lines.
+"""
+
+OTHER_FILM = """
+**The film of this run is an equivalent one and not the film that the other systems were given**: compare the kind of the
+figures, not their digits.
+"""
+
+
+FRAME_S = 0.04
+
+
+def page(found: Findings, q: Quality, circumstances: dict[str, Any]) -> str:
+    """The whole page. `circumstances`: machine, command, repeats, load_after, like_peers, distinct, size."""
+    m: Machine = circumstances["machine"]
+    parts = [HEAD.format(repeats=circumstances["repeats"]), _machine(m, circumstances)]
+    for group, figures in found.figures.items():
+        parts.append("\n".join([f"## {group}", "", *table(figures), ""]))
+    parts.append(_stages(found))
+    wall = found.find("whole dub, espeak-ng")
+    peers = PEERS.format(lines=q.lines, needed=q.needed, before=q.lufs_before)
+    rows = beside_peers(q, median(wall.values), _peak(found))
+    kept = not q.over_limit and not q.talk_over and abs(q.length_s - q.source_s) < FRAME_S
+    reading = (KEPT if kept else MISSED) + READING.format(distinct=circumstances["distinct"], lines=q.lines)
+    parts.append(peers + ("" if circumstances["like_peers"] else OTHER_FILM) + "\n" + "\n".join(rows) + "\n" + reading)
+    parts.append(_size(*circumstances["size"]))
+    return "\n".join(parts)
+
+
+def _peak(found: Findings) -> float:
+    return found.figures["Memory"][0].median
+
+
+def _machine(m: Machine, circumstances: dict[str, Any]) -> str:
+    busy = ""
+    if m.load_before > 0.5:
+        busy = "\n**The machine was busy with other work when this was measured: take the figures as preliminary.**\n"
+    return f"""| | |
+|---|---|
+| processor | {m.cpu}, {m.cores} cores |
+| memory | {m.memory_gb:g} GB |
+| system | {m.system}, Python {m.python} |
+| load average | {m.load_before:.2f} before, {circumstances["load_after"]:.2f} after |
+| date | {m.date} |
+| polydub | {m.version}, commit {m.commit} |
+| command | `{circumstances["command"]}` |
+{busy}"""
+
+
+def _stages(found: Findings) -> str:
+    told = "Null engines, the last run of the film of many lines. Stages overlap; their seconds are wall times."
+    lines = ["## Where the time goes", "", told, "",
+             "| stage | seconds | calls |", "|---|---:|---:|"]  # fmt: skip
+    lines += [f"| {s['name']} | {s['seconds']:.2f} | {s['ran']} |" for s in found.stages]
+    return "\n".join([*lines, ""])
+
+
+def _size(total: float, parts: list[tuple[str, float]]) -> str:
+    biggest = ", ".join(f"{name} {number(mb)}" for name, mb in parts[:5])
+    kept = "kept" if total < 900 else "**not kept**"
+    return f"""## Installed size
+
+The core and what it requires take {number(total)} MB, bytecode included (target: < 900 MB, {kept}). The biggest: {biggest}.
+"""
+
+
+def as_json(found: Findings, q: Quality, circumstances: dict[str, Any]) -> dict[str, Any]:
+    """Everything, for machines."""
+    plain = {**circumstances, "machine": asdict(circumstances["machine"])}
+    groups = {group: [f.json() for f in figures] for group, figures in found.figures.items()}
+    return {"circumstances": plain, "figures": groups, "stages": found.stages, "quality": asdict(q)}
