@@ -1,6 +1,6 @@
 """Dubs of small generated films with the fake engines, for the tests of the pipeline; as a program, one that can be killed.
 
-`python small_dubs.py FOLDER [STAGE MOMENT]` dubs `FOLDER/film.mkv` and kills itself by SIGKILL when the stage begins or ends.
+`python small_dubs.py FOLDER [STAGE MOMENT [TTS]]` dubs `FOLDER/film.mkv`; it kills itself when the stage begins or ends.
 """
 
 from __future__ import annotations
@@ -122,14 +122,14 @@ class Dub:
 
 def main(arguments: Sequence[str]) -> None:
     folder = Path(arguments[0])
-    stage, moment = (*arguments[1:], "", "")[:2]
+    stage, moment, tts = (list(arguments[1:]) + ["", "", "fake"][len(arguments) - 1 :])[:3]
 
     def sink(progress: Progress) -> None:
         ended = progress.done >= progress.total
         if progress.stage == stage and (moment == "begin" or ended):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Film(folder, folder / "film.mkv").dub(sink=sink)
+    Film(folder, folder / "film.mkv").dub({"tts": tts}, sink)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 from command_line import FAKES, SOURCE, Call, files
-
-from polydub.sample import SampleFiles
 
 GIVEN = ("--transcript", "talk.en.srt", "--translation", "talk.es.srt")
 
@@ -193,8 +193,10 @@ class TestStrict:
         assert polydub("dub", film.name, "--to", "es", "--tts", "fake", *GIVEN, "--strict").status == 0
 
 
-def test_verbose_also_tells_what_is_only_good_to_know(polydub: Call, sample: SampleFiles) -> None:
-    command = ("dub", sample.video, "--to", "es", "--from", "en", *FAKES)
+def test_verbose_also_tells_what_is_only_good_to_know(polydub: Call, film: Path) -> None:
+    ffmpeg = (imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-i", film, "-i", "talk.en.srt")
+    subprocess.run([*ffmpeg, "-c", "copy", "-metadata:s:s", "language=eng", "own.mkv"], check=True)
+    command = ("dub", "own.mkv", "--to", "es", "--from", "en", *FAKES)
     told, more = polydub(*command), polydub(*command, "--verbose")
     assert told.status == more.status == 0
     assert "serves as the transcript" not in told.err
