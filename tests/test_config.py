@@ -57,7 +57,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
     assert (s.max_rate, s.min_rate, s.comfortable_rate, s.early_s, s.gap_s) == (1.30, 0.85, 1.15, 0.3, 0.05)
     assert (s.target.lufs, s.target.true_peak_dbtp, s.ducking_db) == (-16, -1, 12)
     assert (s.subs, s.subs_format, s.format, str(s.output)) == ("both", ("srt",), "mkv", "Output")
-    assert (s.mode, s.device, s.mt, s.lip_sync) == ("medium", "auto", "auto", "off")
+    assert (s.mode, s.device, s.mt) == ("medium", "auto", "auto")
 
 
 def test_each_place_beats_the_next_and_every_value_knows_its_own(place: Place) -> None:
@@ -108,7 +108,7 @@ def test_engine_tables_are_merged_option_by_option(place: Place) -> None:
     loaded = place.load(POLYDUB_ENGINES__MT__OPENAI__BASE_URL="http://b/v1", POLYDUB_ENGINES__TTS__ESPEAK_NG__RANGE="9")
     assert config.engine_values(loaded, "mt", "openai") == {"base_url": "http://b/v1", "retries": 2}
     assert config.engine_values(loaded, "tts", "espeak-ng") == {"pitch": 40, "range": "9"}
-    assert config.engine_values(loaded, "asr", "faster-whisper") == {}
+    assert config.engine_values(loaded, "tts", "fake") == {}
     assert loaded.origins["engines.mt.openai.base_url"] == "POLYDUB_ENGINES__MT__OPENAI__BASE_URL in the environment"
 
 
@@ -341,8 +341,7 @@ def test_every_flag_can_be_given_as_text(place: Place) -> None:
 
 
 def test_kinds_of_engines_and_aliases_fit_the_rest() -> None:
-    assert get_args(config.EngineKind) == base.KINDS
-    assert tuple(config.CHOICES) == base.KINDS
+    assert set(get_args(config.EngineKind)) == set(config.CHOICES) <= set(base.KINDS)
     targets = {alias.target.split(".")[0] for alias in config.ALIASES if alias.target}
     assert {*config.CHOICES.values(), *targets} <= set(Settings.model_fields)
 

@@ -183,7 +183,7 @@ def chooser(loaded: Loaded, project: Project, target: str) -> Callable[[Run, Kin
         chosen = registry.choose(kept[kind] if from_before else asked, need)
         if asked == registry.AUTO:
             kept[kind] = chosen.engine.info.name
-        device = "cpu" if settings.device == "auto" else settings.device
+        device = settings.device if settings.device in chosen.engine.info.devices else "cpu"
         identity = registry.identity(chosen.engine, chosen.options, device)
         reason = chosen.reason + "; as in this project before" if from_before else chosen.reason
         run.tools[kind] = Tool(chosen.engine, chosen.options, identity, device, {}, reason)

@@ -25,7 +25,7 @@ def long_film(clip: Callable[..., Path], tmp_path: Path) -> Path:
         f"{n}\n00:{n // 60:02}:{n % 60:02},000 --> 00:{n // 60:02}:{n % 60:02},900\nLine number {n}.\n\n" for n in range(240)
     )
     (tmp_path / "talk.en.srt").write_text("".join(cues))
-    return clip("talk", seconds=240.0, fps=5, channels=1)
+    return clip("talk", seconds=120.0, fps=5, channels=1)
 
 
 GIVEN = ("dub", "talk.mkv", "--to", "en", "--no-translate", "--tts", "espeak-ng", "--transcript", "talk.en.srt")
@@ -36,7 +36,7 @@ GIVEN = ("dub", "talk.mkv", "--to", "en", "--no-translate", "--tts", "espeak-ng"
 @pytest.mark.parametrize("what", ["synthesize", "mix"])
 def test_ctrl_c_ends_a_dub_at_once_and_the_next_run_goes_on(tmp_path: Path, long_film: Path, what: str) -> None:
     artifacts = tmp_path / "Output/.polydub/artifacts"
-    began = {"synthesize": 5, "mix": 245}[what]
+    began = {"synthesize": 5, "mix": 125}[what]
     process = start(*GIVEN, cwd=tmp_path)
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:

@@ -16,6 +16,7 @@ from polydub.errors import SOME_FAILED, Cancelled, PolydubError
 
 SETTINGS = (
     "to", "source_language", "voice", "mt", "tts", "mode", "device", "audio_track", "no_translate", "max_rate", "min_rate",
+    "comfortable_rate", "early_s", "gap_s",
     "loudness", "lufs", "ducking_db", "audio_bit_rate_kbps", "subs", "subs_format", "format", "output", "store", "offline",
     "strict", "jobs",
 )  # fmt: skip

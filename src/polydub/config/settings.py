@@ -17,12 +17,10 @@ from polydub import languages
 from polydub.config.names import engine_key, is_secret, secret_hint
 from polydub.errors import UnsupportedLanguage
 
-EngineKind = Literal["asr", "mt", "tts", "separation", "diarization", "lipsync"]
+EngineKind = Literal["mt", "tts"]
 SubtitleFormat = Literal["srt", "vtt", "ass"]
 # The setting that chooses the engine of each kind.
-CHOICES: Mapping[str, str] = MappingProxyType(
-    {kind: "lip_sync" if kind == "lipsync" else kind for kind in get_args(EngineKind)}
-)
+CHOICES: Mapping[str, str] = MappingProxyType({kind: kind for kind in get_args(EngineKind)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +147,14 @@ class Settings(BaseModel):
     source_language: Annotated[str, BeforeValidator(_source_language)] = _setting(
         "auto", "Language spoken in the video: a code or a name; auto = find out.", "--from", old="--src-lang"
     )
-    mode: Literal["low", "medium", "high"] = _setting("medium", "Quality that auto aims at: low is fastest, high is best.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "Where neural engines run; auto = the fastest there is.")
-    asr: EngineChoice = _setting("auto", "Recognition engine, as name[:model][,option=value...].")
+    mode: Literal["low", "medium", "high"] = _setting(
+        "medium", "Quality that auto aims at: low is fastest, high is best. The engines of this version have one quality each."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = _setting(
+        "auto", "Where engines run that can use an accelerator; auto = the fastest there is. Those of this version need none."
+    )
     mt: EngineChoice = _setting("auto", "Translation engine, as name[:model][,option=value...].")
     tts: EngineChoice = _setting("auto", "Speech engine, as name[:model][,option=value...].")
-    separation: EngineChoice = _setting(
-        "auto", "Engine that takes the dialogue out of the sound, as name[:model][,option=value...]."
-    )
-    diarization: EngineChoice = _setting("auto", "Engine that finds who speaks when, as name[:model][,option=value...].")
-    lip_sync: EngineChoice = _setting("off", "Lip-sync engine, as name[:model][,option=value...]; off = none.", old="--lipsync")
     voice: Annotated[Mapping[str, str], BeforeValidator(pairs)] = _setting(
         {}, "Voice of a speaker, as SPEAKER=NAME; several with commas or by repeating it."
     )
@@ -203,9 +199,6 @@ class Settings(BaseModel):
     offline: bool = _setting(False, "Forbid every use of the network.")
     strict: bool = _setting(False, "End with an error where there would be a notice.")
     jobs: int = _setting(0, "Threads and engine processes that work at once; 0 = one for each core.", ge=0, le=1024)
-    download: Literal["ask", "yes", "no"] = _setting(
-        "ask", "Whether missing model weights may be downloaded; ask without a terminal means no."
-    )
     strict_secrets: bool = _setting(False, "Refuse to start when a secret that the chosen engines need is not set.", "")
     engines: Annotated[Mapping[EngineKind, Mapping[str, Mapping[str, JsonValue]]], BeforeValidator(_engine_tables)] = _setting(
         {}, "Options of engines by kind and name, such as a table [engines.mt.openai] with base_url.", ""

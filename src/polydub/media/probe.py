@@ -142,25 +142,25 @@ def _refusal(path: Path) -> UnreadableMedia:
     if text.startswith(_PLAYLISTS) or (text.startswith(b"<?xml") and b"<MPD" in text):
         return UnreadableMedia("this is a playlist, not a media file", "give the media files that it names")
     if head[4:8] == b"ftyp" and not _has_index(path):
-        return UnreadableMedia("the file is cut off or damaged: its index (moov) is missing", "copy or download it again")
+        return UnreadableMedia("the file is cut off or damaged: its index (moov) is not all there", "copy or download it again")
     if head.isascii() and b"\0" not in head:
         return UnreadableMedia("this is a text file, not a media file", "give a video or sound file")
     return UnreadableMedia("this is not a video or sound file that polydub can read", _CHECK)
 
 
 def _has_index(path: Path) -> bool:
-    """Whether one of an MP4 file's outer boxes is the index."""
+    """Whether one of an MP4 file's outer boxes is the index, all of it."""
     size = path.stat().st_size
     at = 0
     with path.open("rb") as file:
         while at + 8 <= size:
             file.seek(at)
             head = file.read(16)
-            if head[4:8] == b"moov":
-                return True
             length = int.from_bytes(head[:4], "big")
             if length == 1:
                 length = int.from_bytes(head[8:16], "big")
+            if head[4:8] == b"moov":
+                return at + length <= size
             if length < 8:
                 return False
             at += length
