@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import subprocess
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_S = 0.05
+_LIBC = ctypes.CDLL(None)
+_KCMP = {"x86_64": 312, "aarch64": 272}.get(platform.machine())
 
 
 class Failed(Exception):
@@ -75,13 +79,13 @@ def _watch(pid: int) -> float:
     """Samples until the process has ended but is not yet reaped; the highest PSS of its tree in MB."""
     peak = 0.0
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        peak = max(peak, sum(map(_pss_kb, _tree(pid))) * 1024 / 1e6)
+        peak = max(peak, _pss_mb(_tree(pid)))
         time.sleep(SAMPLE_S)
     return peak
 
 
-def _tree(root: int) -> list[int]:
-    """The processes of the session `root` leads, and every descendant of it that began a session of its own."""
+def _tree(root: int) -> dict[int, int]:
+    """Each process of the session `root` leads, and every descendant that began a session of its own -> its parent."""
     parents: dict[int, int] = {}
     inside = {root}
     for entry in Path("/proc").iterdir():
@@ -98,12 +102,24 @@ def _tree(root: int) -> list[int]:
         more = {pid for pid, parent in parents.items() if parent in inside} - inside
         inside |= more
         grew = bool(more)
-    return sorted(inside)
+    return {pid: parents.get(pid, 0) for pid in sorted(inside)}
 
 
-def _pss_kb(pid: int) -> int:
-    try:
-        text = Path("/proc", str(pid), "smaps_rollup").read_text()
-    except OSError:
-        return 0  # it has ended
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
+def _pss_mb(tree: Mapping[int, int]) -> float:
+    total = 0
+    for pid, parent in tree.items():
+        if parent in tree and _one_memory(pid, parent):
+            continue
+        try:
+            text = Path("/proc", str(pid), "smaps_rollup").read_text()
+        except OSError:
+            continue  # it has ended
+        total += next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
+    return total * 1024 / 1e6
+
+
+def _one_memory(pid: int, parent: int) -> bool:
+    """Whether a child still lives in its parent's memory: between vfork and exec it would be counted twice (kcmp(2))."""
+    if _KCMP is None:
+        return False
+    return _LIBC.syscall(_KCMP, pid, parent, 1, 0, 0) == 0

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,21 @@ TALK: Sequence[Cue] = (
     (3.4, 4.9, "ANNA: Good."),  # too short: it may be slowed down
     (5.0, 5.8, "BOB: See you soon."),
 )
+
+
+@contextmanager
+def small_disk(place: Path, kib: int) -> Generator[Path]:
+    """A disk of that size at `place`; the test is skipped where nobody may mount one."""
+    import pytest
+
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def srt(cues: Sequence[Cue]) -> str:

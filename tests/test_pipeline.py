@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from polydub import config, standalone
 from polydub.dubbing import Ears
+from polydub.errors import StoreError
 from polydub.report import model
-from small_dubs import TALK, Dub, Film, long_talk
+from small_dubs import TALK, Dub, Film, long_talk, small_disk
 
 RATE_HZ = 48_000
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -362,3 +363,17 @@ def test_a_finished_speech_track_is_laid_over_a_film(film: Films) -> None:
     assert peak <= -1.0
     assert abs(len(decoded(mixed.film)) / RATE_HZ - 6.0) <= 0.05
     assert not list(made.folder.glob(".polydub-*"))
+
+
+@pytest.mark.parametrize("kib", [40, 300, 3000, 5000, 6500])
+def test_a_disk_that_fills_up_is_told_and_with_more_room_it_goes_on(film: Films, tmp_path: Path, kib: int) -> None:
+    made = film()
+    with small_disk(tmp_path / "disk", kib) as disk:
+        made.out.symlink_to(disk)
+        with pytest.raises(StoreError) as caught:
+            made.dub()
+        assert "space" in caught.value.hint
+        assert not list(disk.rglob(".polydub-*"))
+        subprocess.run(["mount", "-o", "remount,size=30m", str(disk)], check=True)
+        assert made.dub().outcome.film.exists()
+        assert not made.dub().called

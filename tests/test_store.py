@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from polydub.errors import StoreError
 from polydub.store import Remembered, Store
 from polydub.types import Artifact
+from small_dubs import small_disk
 
 
 @pytest.fixture
@@ -374,21 +374,8 @@ def test_a_file_beyond_the_allowed_size_is_told_and_nothing_is_lost(tmp_path: Pa
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("needs the right to mount a small disk")
-    yield place
-    for _ in range(20):
-        if subprocess.run(["umount", str(place)], capture_output=True, check=False).returncode == 0:
-            return
-        time.sleep(0.1)
+    with small_disk(tmp_path / "disk", 1024) as place:
+        yield place
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(tiny_disk: Path) -> None:

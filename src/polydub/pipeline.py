@@ -45,7 +45,9 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     source = run.step(listen.probe, run.adopt(video))
     track = listen.audio_track(source, want.audio_track)
     extracted = run.start(listen.extract, source, track)
-    given = run.step(translate.read_script, source, want.texts, want.source_language, want.target)
+    read = run.step(translate.read_script, source, want.texts, want.source_language, want.target)
+    numbering = run.step(translate.number, tuple(Span(s.start, s.end) for s in read.script.segments), run.previous("ids"))
+    given = translate.renumbered(read, numbering.ids)
     lines = run.edited("lines", write_lines(run, given, want, choose))
     talk = tuple(Span(line.start, line.end) for line in lines)
 

@@ -60,9 +60,11 @@ def test_ctrl_c_ends_a_dub_at_once_and_the_next_run_goes_on(tmp_path: Path, long
 
 
 @LINUX
-@pytest.mark.parametrize("after_s", [0.5, 0.8])
+@pytest.mark.parametrize("after_s", [0.0, 0.2])
 def test_ctrl_c_at_any_early_moment_shows_no_traceback(tmp_path: Path, film: Path, after_s: float) -> None:
     process = start(*GIVEN, "--jobs", "1", cwd=tmp_path)
+    while not (tmp_path / "Output").exists() and process.poll() is None:
+        time.sleep(0.005)
     time.sleep(after_s)
     told, seconds = interrupt(process)
     assert told.status in (0, 130)

@@ -136,3 +136,9 @@ def test_the_help_of_a_command_needs_no_numbers(tmp_path: Path, name: str) -> No
     told = program(name, "--help", cwd=tmp_path, PYTHONPROFILEIMPORTTIME="1")
     imported = {line.rpartition("|")[2].strip() for line in told.err.splitlines() if line.startswith("import time:")}
     assert not {"scipy", "av", "soundfile", "httpx", "clarabel"} & imported
+
+
+def test_offline_forbids_an_engine_that_uses_the_network(polydub: Call, film: Path) -> None:
+    service = "openai,base_url=http://127.0.0.1:9/v1,model=x"
+    command = ("dub", film.name, "--to", "fr", "--tts", "fake", "--mt", service, "--transcript", "talk.en.srt")
+    polydub(*command, "--offline").fails(3, "--offline forbids")

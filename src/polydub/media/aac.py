@@ -70,7 +70,7 @@ def encode_aac_block(samples: Samples, cut: Cut, kbit_s: int, folder: Path) -> A
     padded = np.zeros((length, channels), np.float32)
     padded[: samples.shape[1]] = samples.T[:length]
     sound, packets, heard = (folder / name for name in ("aac-in.f32", "aac.adts", "aac-out.f32"))
-    padded.tofile(sound)
+    sound.write_bytes(padded.data)  # tofile hides why a write fails
     layout = ("-f", "f32le", "-ar", str(RATE_HZ), "-ac", str(channels))
     encoder = ("-c:a", "aac", "-b:a", f"{kbit_s}k", "-aac_coder", "fast", "-aac_pns", "0", "-flags:a", "+bitexact")
     encode = ("-map", "0:a", *encoder, "-f", "adts", str(packets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from polydub import languages
 from polydub.engines.base import Batch, Request, Translator
 from polydub.errors import BadEngineOutput, BadInput
-from polydub.types import Artifact, Line, Notice, Script, Segment, Source, Speaker, Track
+from polydub.types import Artifact, Line, Notice, Script, Segment, Source, Span, Speaker, Track
 from polydub.wants import Texts
 from polydub.work import Work, engine_stage, stage
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from polydub.text.subtitles import Parsed
 
 CONTEXT = 3  # neighbouring lines shown to an engine on both sides of a batch
+_NEAR = 8  # cues that are looked at on both sides of a moment; more do not overlap
 ONE_SPEAKER = "SPEAKER_00"  # who speaks when nobody told
 
 
@@ -108,6 +110,50 @@ def _track_notice(track: Track, role: str) -> Notice:
 def _spoken_language(source: Source) -> str:
     """The language tag of the first audio track that has one."""
     return next((tag for t in source.of("audio") if (tag := _language(t))), "und")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """Ids that were given: when each one's cue was (start and end, seconds), and the next free number."""
+
+    ids: tuple[str, ...]
+    spans: tuple[Span, ...]
+    next: int
+
+
+@stage("number")
+def number(work: Work, spans: tuple[Span, ...], previous: Numbering | None) -> Numbering:
+    """Ids for the cues at `spans`: "1", "2", ... by time at first sight, never used again for another cue.
+
+    A cue of the last run that shares at least half of the time keeps its id, so that a cue put in between moves no other.
+    """
+    old = previous or Numbering((), (), 1)
+    taken: set[int] = set()
+    free = itertools.count(old.next)
+    ids: list[str] = []
+    first = 0
+    for span in spans:
+        while first < len(old.ids) and old.spans[first].end <= span.start:  # both are in order of time
+            first += 1
+        near = [n for n in range(max(0, first - _NEAR), min(len(old.ids), first + _NEAR)) if n not in taken]
+        best = max(near, key=lambda n: span.overlap(old.spans[n]), default=None)
+        if best is not None and _same_cue(span, old.spans[best]):
+            taken.add(best)
+            ids.append(old.ids[best])
+        else:
+            ids.append(str(next(free)))
+    return Numbering(tuple(ids), spans, next(free))
+
+
+def _same_cue(a: Span, b: Span) -> bool:
+    return 2 * a.overlap(b) >= max(a.duration, b.duration) > 0
+
+
+def renumbered(given: Given, ids: Sequence[str]) -> Given:
+    """`given` with other ids, in order of its segments."""
+    new = dict(zip((s.id for s in given.script.segments), ids, strict=True))
+    segments = tuple(replace(s, id=new[s.id]) for s in given.script.segments)
+    return Given(replace(given.script, segments=segments), {new[id_]: text for id_, text in given.texts.items()})
 
 
 def batches(given: Given, source: str, target: str, size: int, context: bool) -> tuple[Batch, ...]:
