@@ -722,3 +722,18 @@ def test_the_order_of_a_mapping_does_not_matter(
 
 def test_arguments_do_not_run_into_each_other(ledger: Callable[[Sequence[Sequence[Any]]], int]) -> None:
     assert ledger([["a", "b"], ["ab", ""], ["a", "b", None], [["a", "b"]], ['a","b'], ["a"], ["a", None]]) == 7
+
+
+def test_an_error_names_the_line_it_is_about(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+
+    @stage("picky")
+    def picky(work: Work, text: str) -> str:
+        if text == "bad":
+            raise BadInput("this text is bad")
+        return text
+
+    with Run(store, tmp_path) as run, pytest.raises(BadInput) as caught:
+        run.map(picky, ["good", "bad"], lines=["7", "9"])
+    assert (caught.value.line, caught.value.stage) == ("9", "picky")
+    store.close()

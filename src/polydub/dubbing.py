@@ -181,11 +181,11 @@ def chooser(loaded: Loaded, project: Project, target: str) -> Callable[[Run, Kin
         need = registry.Need(kind, language, settings.offline, options)
         from_before = asked == registry.AUTO and kind in kept
         chosen = registry.choose(kept[kind] if from_before else asked, need)
-        if asked == registry.AUTO:
-            kept[kind] = chosen.engine.info.name
+        if asked == registry.AUTO and not from_before:
+            kept.update({kind: chosen.engine.info.name, f"{kind}.reason": chosen.reason})
         device = settings.device if settings.device in chosen.engine.info.devices else "cpu"
         identity = registry.identity(chosen.engine, chosen.options, device)
-        reason = chosen.reason + "; as in this project before" if from_before else chosen.reason
+        reason = kept[f"{kind}.reason"] if asked == registry.AUTO else chosen.reason
         run.tools[kind] = Tool(chosen.engine, chosen.options, identity, device, {}, reason)
         run.note(*chosen.notices)
 

@@ -56,9 +56,8 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     to_speak = [line for line in lines if line.text.strip()]
     if not to_speak:
         raise nothing_to_say(bool(lines))
-    natural = dict(
-        zip([x.id for x in to_speak], run.map(speak.synthesize, [speak.part(x, casting) for x in to_speak]), strict=True)
-    )
+    ids = [x.id for x in to_speak]
+    natural = dict(zip(ids, run.map(speak.synthesize, [speak.part(x, casting) for x in to_speak], lines=ids), strict=True))
     spoken = speak.spoken(to_speak, natural)
     placed = run.step(speak.fit, spoken, source.duration, want.timing, run.previous("placed"))
     takes = shaped_takes(run, {x.id: x for x in to_speak}, casting, natural, placed)
@@ -131,7 +130,7 @@ def shaped_takes(
         rates = {p.id: speak.engine_rate(p.rate) for p in placed}
         faster = [id_ for id_, rate in rates.items() if rate != 1.0]
         parts = [speak.part(lines[id_], casting, rates[id_]) for id_ in faster]
-        takes.update(zip(faster, run.map(speak.synthesize, parts), strict=True))
+        takes.update(zip(faster, run.map(speak.synthesize, parts, lines=faster), strict=True))
     unfit = [p for p in placed if takes[p.id].duration != p.duration]
     stretched = run.map(speak.shape, [speak.Stretching(takes[p.id], p.duration) for p in unfit])
     return takes | {p.id: take for p, take in zip(unfit, stretched, strict=True)}

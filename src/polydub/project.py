@@ -33,7 +33,7 @@ class Project:
     memory: dict[str, Any]
 
     def engines(self, language: str) -> dict[str, str]:
-        """The engines that `auto` has chosen for a language, by kind; may be changed, `save` keeps it."""
+        """What `auto` has chosen for a language: "tts" -> name, "tts.reason" -> why; may be changed, `save` keeps it."""
         return cast("dict[str, str]", self.memory.setdefault("engines", {}).setdefault(language, {}))
 
     def state(self, language: str) -> dict[str, Any]:

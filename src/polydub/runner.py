@@ -109,10 +109,11 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         self.cancel()
-        self._steps.shutdown(wait=True, cancel_futures=True)
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        patient = kind is not KeyboardInterrupt  # an engine that hangs must not keep a user who wants to stop
+        self._steps.shutdown(wait=patient, cancel_futures=True)
+        self._threads.shutdown(wait=patient, cancel_futures=True)
         if self._owns_pool:
             self._pool.close()
 
@@ -161,9 +162,11 @@ class Run:
         number = self._number(stage)
         return Handle(self._steps.submit(lambda: self._map(number, stage, [args])[0]))
 
-    def map(self, stage: Stage[P, R], items: Sequence[Any] | Handle[Any], *args: Any) -> tuple[R, ...]:
-        """`stage(item, *args)` for each item, remembered one by one, in order."""
-        return tuple(self._map(self._number(stage), stage, [(item, *args) for item in _resolve(items)]))
+    def map(
+        self, stage: Stage[P, R], items: Sequence[Any] | Handle[Any], *args: Any, lines: Sequence[str] = ()
+    ) -> tuple[R, ...]:
+        """`stage(item, *args)` for each item, remembered one by one, in order. `lines`: ids of the items, for errors."""
+        return tuple(self._map(self._number(stage), stage, [(item, *args) for item in _resolve(items)], lines))
 
     def deliver(self, stage: Stage[P, str], target: Path, *args: Any) -> Handle[Path]:
         """A step whose result is one file, named by the stage in its scratch folder, which goes to `target` and nowhere else.
@@ -220,9 +223,10 @@ class Run:
                 return _Call(stage, key, tuple(values), value.name)
         return _Call(stage, key, tuple(values), None)
 
-    def _map(self, number: int, stage: Stage[..., Any], items: Sequence[Sequence[Any]]) -> list[Any]:
+    def _map(self, number: int, stage: Stage[..., Any], items: Sequence[Sequence[Any]], lines: Sequence[str] = ()) -> list[Any]:
         began = time.monotonic()
         calls = [self._call(stage, args) for args in items]
+        names = dict(zip((call.key for call in calls), lines, strict=False))
         results: dict[str, Any] = {}
         notices: dict[str, tuple[Notice, ...]] = {}
         rows = self.store.look_up([call.key for call in calls])
@@ -234,7 +238,7 @@ class Run:
         missing = {call.key: call for call in calls if call.key not in results}
         self._add(stage, remembered=len(calls) - len(missing))
         self.sink(Progress(stage.name, len(calls) - len(missing), len(calls), len(results)))
-        for key, result, told in self._make(stage, list(missing.values()), len(calls)):
+        for key, result, told in self._make(stage, [replace(c, line=names.get(k)) for k, c in missing.items()], len(calls)):
             results[key], notices[key] = result, told
             self._add(stage, ran=1)
         self._add(stage, seconds=time.monotonic() - began)
@@ -315,7 +319,7 @@ class Run:
                     with self._pool.borrow(tool, self.jobs) as engine:
                         result = stage.function(work, engine, *call.args)
         except PolydubError as error:
-            error.stage = error.stage or stage.name
+            error.stage, error.line = error.stage or stage.name, error.line or call.line
             error.engine = error.engine or (tool.engine.info.name if tool else None)
             raise
         except Exception as error:  # an engine may raise anything; our own faults pass through
@@ -323,19 +327,20 @@ class Run:
                 raise
             name = tool.engine.info.name
             failed = EngineFailed(f"{name} failed in {stage.name}: {error}", "try again with --debug, or choose another engine")
-            failed.stage, failed.engine = stage.name, name
+            failed.stage, failed.engine, failed.line = stage.name, name, call.line
             raise failed from error
         return result, tuple(replace(notice, stage=notice.stage or stage.name) for notice in work.notices)
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One call with its key; `remembers` names the Previous whose next value this call makes."""
+    """One call with its key; `remembers` names the Previous whose next value this call makes, `line` the line it is about."""
 
     stage: Stage[..., Any]
     key: str
     args: tuple[Any, ...]
     remembers: str | None
+    line: str | None = None
 
 
 def _row(call: _Call, result: Any, notices: tuple[Notice, ...]) -> Remembered:

@@ -11,7 +11,12 @@ from polydub.errors import BadInput, BadSettings, Cancelled, PolydubError
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `polydub` program; ends the process."""
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+    status = run(list(sys.argv[1:] if arguments is None else arguments))
+    if status == Cancelled.exit_status:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # do not wait for a thread that hangs; the store bears a kill at any moment
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:

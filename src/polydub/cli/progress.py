@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Small stages that a reader takes for one; the report names them all.
 _NAMES = {
     "read-script": "read texts",
+    "number": "read texts",
     "speech-track": "measure",
     "source-levels": "measure",
     "first-gain": "measure",

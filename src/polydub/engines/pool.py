@@ -50,8 +50,10 @@ class EnginePool:
             yield engine
 
     def close(self) -> None:
-        """Unload everything."""
-        with self._lock:
-            for _, stack, _, _ in self._open.values():
-                stack.close()
-            self._open.clear()
+        """Unload everything; an engine that hangs while it loads is left to end with the process."""
+        free = self._lock.acquire(timeout=2)
+        for _, stack, _, _ in self._open.values():
+            stack.close()
+        self._open.clear()
+        if free:
+            self._lock.release()
