@@ -61,13 +61,13 @@ test-fast: env-dev  ## the quick tests only
 
 check: env-dev  ## lint, format, types, generated files up to date
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff format --check src tests scripts benchmarks
 	$(BIN)/pyright
 	@for script in $(GENERATORS); do echo "$$script --check"; $(BIN)/python $$script --check || exit 1; done
 
 fix: env-dev  ## mend what ruff can mend
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix src tests scripts benchmarks
+	$(BIN)/ruff format src tests scripts benchmarks
 
 docs: env-dev  ## write the generated pages and schemas anew
 	@for script in $(GENERATORS); do echo "$$script"; $(BIN)/python $$script || exit 1; done
