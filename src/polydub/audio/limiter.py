@@ -32,9 +32,17 @@ def limit(samples: Samples, ceiling: float) -> NDArray[np.float32] | None:
     window = np.hanning(2 * half + 3)[1:-1]
     kernel = np.asarray(window / window.sum(), np.float64)
     smooth = np.convolve(np.asarray(np.pad(lowest, half, mode="edge"), np.float64), kernel, "valid")
-    middles = np.arange(len(smooth)) * float(_STEP) + _STEP / 2
-    moments = np.arange(samples.shape[1], dtype=np.float64)
-    return np.asarray(np.interp(moments, middles, smooth), np.float32)
+    return _drawn(smooth, samples.shape[1])
+
+
+def _drawn(values: NDArray[np.float64], frames: int) -> NDArray[np.float32]:
+    """Straight lines between `values`, which lie in the middles of steps; piece by piece, to need little memory."""
+    middles = np.arange(len(values)) * float(_STEP) + _STEP / 2
+    curve = np.empty(frames, np.float32)
+    for start in range(0, frames, RATE_HZ):
+        moments = np.arange(start, min(start + RATE_HZ, frames), dtype=np.float64)
+        curve[start : start + RATE_HZ] = np.interp(moments, middles, values)
+    return curve
 
 
 def _wished(samples: Samples, ceiling: float) -> NDArray[np.float64] | None:

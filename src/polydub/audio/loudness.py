@@ -18,6 +18,7 @@ from polydub.types import RATE_HZ, Energies, Samples, Span
 
 CELL = RATE_HZ // 10  # samples of one cell: 100 ms
 SETTLE = RATE_HZ // 5  # samples before a block that the K filter needs to settle (error < 1e-4 dB)
+_PIECE = 5 * RATE_HZ  # samples that are filtered at once
 SILENT_LUFS = -120.0  # what is written for digital silence
 _OFFSET_DB = -0.691
 # BS.1770-4 table 1 and 2: pre-filter (head) and RLB high-pass, at 48 kHz
@@ -34,13 +35,20 @@ def energies(samples: Samples, start: int, settle: int = 0) -> Energies:
     """
     from scipy.signal import sosfilt
 
-    if samples.shape[1] <= settle:
-        return Energies(start // CELL, ())
-    weighted = np.asarray(sosfilt(_SOS, samples.astype(np.float64), axis=1))[:, settle:]
-    squares = np.einsum("cn,cn->n", weighted, weighted)
     first = start // CELL
-    edges = np.arange(first * CELL, start + len(squares), CELL) - start
-    sums = np.add.reduceat(squares, np.maximum(edges, 0))
+    frames = samples.shape[1] - settle
+    if frames <= 0:
+        return Energies(first, ())
+    sums = np.zeros((start + frames - 1) // CELL - first + 1)
+    state = np.zeros((len(_SOS), samples.shape[0], 2))
+    at = -settle  # of samples counted from `start`
+    while at < frames:  # piece by piece: in float64 a whole block would take four times the memory of the sound
+        stop = min(at + _PIECE, 0 if at < 0 else frames)
+        piece, state = sosfilt(_SOS, samples[:, settle + at : settle + stop].astype(np.float64), axis=1, zi=state)
+        if at >= 0:
+            cells = (start + at + np.arange(stop - at)) // CELL - first
+            sums += np.bincount(cells, np.einsum("cn,cn->n", piece, piece), len(sums))
+        at = stop
     return Energies(first, tuple(float(f"{value:.6g}") for value in sums))
 
 

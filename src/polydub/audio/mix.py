@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ class Laid:
     gain_db: float
 
 
-def lay(takes: Sequence[Laid], start: int, frames: int, channels: int) -> Samples:
+def lay(takes: Iterable[Laid], start: int, frames: int, channels: int) -> Samples:
     """The sum of `takes` over samples `start` to `start + frames`, (channels, frames); mono goes to all channels."""
     track = np.zeros((channels, frames), np.float32)
     for take in takes:

@@ -117,8 +117,8 @@ def measure_block(work: Work, master: Master) -> Energies:
 
     block = master.block
     low = max(0, block.first - loudness.SETTLE)
-    bed, dub = _stems(work, block, low, block.first + block.frames)
-    mix = signal.scaled(bed + dub, signal.gain(master.gain_db))
+    bed, dub = _stems(work, master, low, block.first + block.frames)
+    mix = bed + dub
     curve = limit(mix, signal.gain(master.true_peak_dbtp - HEADROOM_DB))
     return loudness.energies(mix if curve is None else signal.scaled(mix, curve), block.first, block.first - low)
 
@@ -206,15 +206,16 @@ def mix_block(work: Work, master: Master) -> Rendered:
     block = master.block
     low, high = max(0, block.first - PRE), min(block.first + block.frames + POST, block.film)
     outer = max(0, low - MARGIN), min(high + MARGIN, block.film)
-    bed, dub = (signal.scaled(stem, signal.gain(master.gain_db)) for stem in _stems(work, block, *outer))
+    bed, dub = _stems(work, master, *outer)
     mix = bed + dub
     ceiling_db = master.true_peak_dbtp - HEADROOM_DB
     cut = Cut(low, block.first, block.frames)
     while True:
         curve = limit(mix, signal.gain(ceiling_db))
         mastered = mix if curve is None else signal.scaled(mix, curve)
-        inner = mastered[:, low - outer[0] : high - outer[0]]
-        encoded = encode_aac_block(inner, cut, master.kbit_per_channel * block.channels, work.scratch)
+        encoded = encode_aac_block(
+            mastered[:, low - outer[0] : high - outer[0]], cut, master.kbit_per_channel * block.channels, work.scratch
+        )
         heard = encoded.heard[:, : block.frames]
         peak = loudness.true_peak(heard)
         excess = signal.decibels(peak) - master.true_peak_dbtp
@@ -222,14 +223,12 @@ def mix_block(work: Work, master: Master) -> Rendered:
             break
         ceiling_db -= excess + 0.15
     own = slice(block.first - outer[0], block.first - outer[0] + block.frames)
-    factor = 1.0 if curve is None else curve[own]
     aac = work.scratch / "block.aac"
     aac.write_bytes(encoded.packets)
-    stems = {
-        "dub": signal.scaled(dub[:, own], factor),
-        "background": signal.scaled(bed[:, own], factor),
-        "mix": mastered[:, own],
-    }
+    if curve is not None:
+        dub *= curve
+        bed *= curve
+    stems = {"dub": dub[:, own], "background": bed[:, own], "mix": mastered[:, own]}
     files = {name: _keep(work, name, samples) for name, samples in stems.items()}
     columns = signal.peaks(stems["dub"], RATE_HZ // PEAKS_HZ)
     settle = mastered[:, max(0, own.start - loudness.SETTLE) : own.start]
@@ -249,25 +248,26 @@ def _keep(work: Work, name: str, samples: Samples) -> Artifact:
     return work.keep(file)
 
 
-def _stems(work: Work, block: Block, low: int, high: int) -> tuple[Samples, Samples]:
-    """The ducked bed and the dub of samples `low` to `high`, both (channels, frames), before any programme gain."""
+def _stems(work: Work, master: Master, low: int, high: int) -> tuple[Samples, Samples]:
+    """The ducked bed and the dub of samples `low` to `high`, both (channels, frames), with the programme's gain."""
     import numpy as np
 
     from polydub.audio import mix, signal
     from polydub.media.flac import read_flac
 
-    pieces: list[Samples] = []
+    block = master.block
+    bed = np.empty((block.channels, high - low), np.float32)
     for number, file in enumerate(block.bed, block.bed_first):
         start, stop = max(low, number * BLOCK), min(high, (number + 1) * BLOCK)
         if start < stop:
-            pieces.append(read_flac(work.path(file), start - number * BLOCK, stop - start))
-    curve = mix.duck(block.spans, low, high - low, mix.Ducking(block.ducking_db))
-    bed = signal.scaled(np.concatenate(pieces, axis=1), curve)
-    takes = [
-        mix.Laid(read_flac(work.path(x.sound), 0, x.frames), x.start, x.gain_db)
+            bed[:, start - low : stop - low] = read_flac(work.path(file), start - number * BLOCK, stop - start)
+    bed *= mix.duck(block.spans, low, high - low, mix.Ducking(block.ducking_db))
+    bed *= np.float32(signal.gain(master.gain_db))
+    takes = (
+        mix.Laid(read_flac(work.path(x.sound), 0, x.frames), x.start, x.gain_db + master.gain_db)
         for x in block.layings
         if x.start < high and x.start + x.frames > low
-    ]
+    )
     return bed, mix.lay(takes, low, high - low, block.channels)
 
 
