@@ -108,7 +108,7 @@ def read_vtt(text: str) -> Reading:
     cues: list[tuple[float, float, list[str]]] = []
     notices: list[Notice] = []
     if not re.match(r"WEBVTT(?:[ \t]|$)", lines[0]):
-        notices.append(Notice("vtt-header", "The file does not begin with WEBVTT; it was read as WebVTT all the same"))
+        notices.append(Notice("vtt-header", "the file does not begin with WEBVTT; it was read as WebVTT all the same"))
     header = next((i for i, line in enumerate(lines) if not line.strip() or "-->" in line), len(lines))
     language = next((line[9:].strip() for line in lines[:header] if line.lower().startswith("language:")), None)
     inside, bad = False, 0
@@ -200,7 +200,7 @@ def _ass_plain(text: str) -> str:
 def read_txt(text: str) -> Reading:
     """One line of text is one cue; all times are 0. Raises: BadInput when the bytes are no text."""
     if "\0" in text:
-        raise BadInput("The file is not text", "give subtitles (.srt, .vtt, .ass, .json) or plain text in UTF-8")
+        raise BadInput("the file is not text", "give subtitles (.srt, .vtt, .ass, .json) or plain text in UTF-8")
     lines = (clean(line) for line in text.split("\n"))
     return Reading(tuple(Segment(0.0, 0.0, text=line) for line in lines if line))
 
@@ -211,7 +211,7 @@ def read_json(text: str) -> Reading:
         found: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f": {error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise BadInput(f"The transcript is not valid JSON{where}", f"its shape is {_SHAPE}") from None
+        raise BadInput(f"the transcript is not valid JSON{where}", f"its shape is {_SHAPE}") from None
     if isinstance(found, list):
         return Reading(tuple(_segments(cast("list[Any]", found), "$")))
     top = _object(found, "$")
@@ -220,7 +220,7 @@ def read_json(text: str) -> Reading:
 
 
 def _wrong(path: str, wanted: str) -> BadInput:
-    return BadInput(f"The JSON transcript is wrong at {path}: {wanted} expected", f"its shape is {_SHAPE}")
+    return BadInput(f"the JSON transcript is wrong at {path}: {wanted} expected", f"its shape is {_SHAPE}")
 
 
 def _object(value: Any, path: str) -> Mapping[str, Any]:

@@ -64,7 +64,7 @@ def _two(source: Parsed, target: Parsed, duration: float) -> tuple[list[_Row], t
         return [_joined(cue, other) for cue, other in zip(ours, theirs, strict=True)], notices
     if not source.timed or not target.timed:
         raise BadInput(
-            f"The transcript has {len(ours)} lines and the translation {len(theirs)}, and one of them has no times to pair by",
+            f"the transcript has {len(ours)} lines and the translation {len(theirs)}, and one of them has no times to pair by",
             "give both the same number of lines, or give both as subtitles with times",
         )
     return _by_time(ours, theirs), ()
@@ -148,7 +148,7 @@ def _finish(rows: Sequence[_Row], notices: tuple[Notice, ...], duration: float) 
     inside = sorted((row for row in rows if row.segment.start < duration), key=lambda row: row.segment.start)
     if rows and not inside:
         hint = "check that the subtitles belong to this film"
-        raise NoSpeech(f"All {len(rows)} cues start after the end of the film ({duration:.3f} s)", hint)
+        raise NoSpeech(f"all {len(rows)} cues start after the end of the film ({duration:.3f} s)", hint)
     if len(inside) < len(rows):
         first = min(row.segment.start for row in rows if row.segment.start >= duration)
         said = f"{len(rows) - len(inside)} cue(s) from {first:.3f} s on start after the end of the film and were left out"

@@ -64,12 +64,12 @@ def parse_subtitles(data: bytes, suffix: str) -> Parsed:
     given = suffix.lower().lstrip(".")
     name = _format(text, given)
     if given in READERS and name != given:
-        notices += (Notice("format-by-content", f"The file is called .{given} but holds {name.upper()}; it was read as that"),)
+        notices += (Notice("format-by-content", f"the file is called .{given} but holds {name.upper()}; it was read as that"),)
     reading = READERS[name](text)
     timed = name != "txt"
     cues = [cue for cue in reading.cues if not _empty(cue.text)]
     if not cues:
-        raise BadInput(f"The .{name} file has no subtitles in it", "check that it is the right file and that it is not empty")
+        raise BadInput(f"the .{name} file has no subtitles in it", "check that it is the right file and that it is not empty")
     notices += reading.notices
     if len(cues) < len(reading.cues):
         notices += (Notice("empty-cues", f"{len(reading.cues) - len(cues)} cue(s) without text were left out", "info"),)
@@ -102,7 +102,7 @@ def _format(text: str, given: str) -> str:
         return found
     if re.match(r"\s*[\[{]\s*[\[{\"]", text):
         return "json"
-    raise BadInput("The text file is of no format polydub reads", f"supported are {', '.join(SUFFIXES)}")
+    raise BadInput("the text file is of no format polydub reads", f"supported are {', '.join(SUFFIXES)}")
 
 
 def _decode(data: bytes) -> tuple[str, tuple[Notice, ...]]:
