@@ -52,7 +52,7 @@ def test_full_width_text_has_at_most_sixteen_characters_a_line(parts: list[str])
     assert "".join(cue.text for cue in cues).replace("\n", "") == text
     for line in (line for cue in cues for line in cue.text.split("\n")):
         assert line[0] not in "、。」ー!"
-        assert sum(1 if c.isascii() else 2 for c in line) <= 32
+        assert sum(1 if c.isascii() else 2 for c in line) <= 32 or line.isascii()  # one long word
 
 
 def test_lines_are_balanced_and_break_where_it_reads_best() -> None:
