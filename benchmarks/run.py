@@ -10,6 +10,7 @@ import compileall
 import json
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -33,11 +34,11 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     here = machine.here()
     compileall.compile_dir(machine.package(), quiet=1)
-    film = fixture.Film.at(given.fixture, like_peers=True) if given.fixture else fixture.film(LINES, work / f"s{LINES}")
+    film = fixture.Film.at(given.fixture) if given.fixture else fixture.film(LINES, work / f"s{LINES}")
     long = None
     if not given.no_long:
         stem = given.long_fixture
-        long = fixture.Film.at(stem, like_peers=True) if stem else fixture.film(LONG_LINES, work / f"s{LONG_LINES}")
+        long = fixture.Film.at(stem) if stem else fixture.film(LONG_LINES, work / f"s{LONG_LINES}")
     clip = fixture.clip(film, work / f"{film.video.stem}-clip60")
 
     plan = Plan(work / "run", given.repeats, _say)
@@ -54,6 +55,7 @@ def main() -> int:
     if found.dub is None:
         raise SystemExit("nothing was dubbed")
     q = quality(found.dub / "report.es.json", found.dub / "dub.es.mkv", film.video)
+    shutil.rmtree(plan.work, ignore_errors=True)
 
     circumstances = {
         "machine": here, "command": _command(), "repeats": given.repeats, "load_after": os.getloadavg()[0],

@@ -15,7 +15,7 @@ from polydub import languages
 from polydub.engines import registry
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool, Tool
-from polydub.errors import BadInput, BadSettings
+from polydub.errors import BadInput, BadSettings, PolydubError
 from polydub.pipeline import dub, language_pair, nothing_to_say, same_language, untranslated
 from polydub.project import Project, open_project
 from polydub.runner import How, Run
@@ -79,7 +79,12 @@ def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Out
         content = store.adopt(job.media)
         project = stack.enter_context(open_project(settings.output, job.media, content, ears.say))
         stack.enter_context(logged(project.folder))
-        return [_dub_into(target, job, loaded, _Place(store, project, pool, ears)) for target in settings.to]
+        place = _Place(store, project, pool, ears)
+        try:
+            return [_dub_into(target, job, loaded, place) for target in settings.to]
+        except PolydubError as error:
+            log.error("%s in %s, line %s: %s", error.code, error.stage or "-", error.line or "-", error.message)
+            raise
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,20 @@ def _dub_into(target: str, job: Job, loaded: Loaded, place: _Place) -> Outcome:
         report = write_files(run, result, want, Wrapping(job.media, started, place.ears.debug))
         project.save()
         project.save_state(target, run.finish())
+        _log_run(run)
         called = sum(c.ran for c in run.counts.values())
         return Outcome(target, result.film, report, run.notices, called)
+
+
+def _log_run(run: Run) -> None:
+    """What was done, for `job.log`; nothing that is said in the film."""
+    for tool in run.tools.values():
+        log.info("%s", tool.reason)
+    for name, count in run.counts.items():
+        log.info("%s: %d made, %d remembered, %.2f s", name, count.ran, count.remembered, count.seconds)
+    for notice in run.notices:
+        level = logging.WARNING if notice.severity == "warning" else logging.INFO
+        log.log(level, "%s, line %s", notice.code, notice.line or "-")
 
 
 def check_file(path: Path) -> None:

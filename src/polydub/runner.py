@@ -89,7 +89,7 @@ class Run:
     def __init__(self, store: Store, project: Path, how: How | None = None, pool: EnginePool | None = None) -> None:
         how = how or How()
         self.store, self.project, self.sink, self.strict = store, project, how.sink, how.strict
-        self.jobs = how.jobs or os.cpu_count() or 1
+        self.jobs = how.jobs or len(os.sched_getaffinity(0))
         self.tools: dict[Kind, Tool] = {}
         self.counts: dict[str, Count] = {}
         self.edits: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}

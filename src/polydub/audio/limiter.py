@@ -10,19 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio.loudness import STRETCH, inter_sample_peaks
+from polydub.audio.loudness import OVER, STRETCH, inter_sample_peaks
 from polydub.types import RATE_HZ, Samples
 
 REACH = RATE_HZ // 50  # samples that the limiter looks ahead and back: 20 ms
 _STEP = 16  # samples that share one wished gain: 1/3 ms
 
 
-def limit(samples: Samples, ceiling: float) -> NDArray[np.float32] | None:
+def limit(samples: Samples, ceiling: float, between: bool = True) -> NDArray[np.float32] | None:
     """Gain curve (frames,), at most 1, that keeps the true peak of (channels, frames) at or below `ceiling` (linear).
 
-    None when nothing is above the ceiling.
+    None when nothing is above the ceiling. Without `between` only the samples themselves are held, not what lies between
+    them: half the work, and near enough to know how loud the limited sound will be.
     """
-    wished = _wished(samples, ceiling)
+    wished = _wished(samples, ceiling, between)
     if wished is None:
         return None
     from scipy.ndimage import minimum_filter1d
@@ -45,16 +46,17 @@ def _drawn(values: NDArray[np.float64], frames: int) -> NDArray[np.float32]:
     return curve
 
 
-def _wished(samples: Samples, ceiling: float) -> NDArray[np.float64] | None:
+def _wished(samples: Samples, ceiling: float, between: bool) -> NDArray[np.float64] | None:
     """The gain each step of _STEP samples needs alone; inter-sample peaks count. None when none is needed."""
     if samples.size == 0:
         return None
     loudest = np.abs(samples).max(axis=0)
     level = np.maximum.reduceat(loudest, np.arange(0, len(loudest), _STEP)).astype(np.float64)
-    hot, peaks = inter_sample_peaks(samples, ceiling * 0.7)
-    fine = np.zeros(-(-len(loudest) // STRETCH) * peaks.shape[1])
-    fine.reshape(-1, peaks.shape[1])[hot] = peaks
-    level = np.maximum(level, fine[: len(level)])
+    if between:
+        hot, peaks = inter_sample_peaks(samples, ceiling * OVER)
+        fine = np.zeros(-(-len(loudest) // STRETCH) * peaks.shape[1])
+        fine.reshape(-1, peaks.shape[1])[hot] = peaks
+        level = np.maximum(level, fine[: len(level)])
     # a peak between two steps is seen by one of them only
     level = np.maximum(level, np.maximum(np.append(level[1:], 0), np.append(0, level[:-1])))
     if level.max() <= ceiling:

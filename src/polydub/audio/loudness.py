@@ -122,16 +122,17 @@ def dialogue_level(cells: NDArray[np.float64], spans: Sequence[Span]) -> Dialogu
 def true_peak(samples: Samples, floor: float = 0.0) -> float:
     """Highest inter-sample level of (channels, frames), linear, by 4-fold oversampling (BS.1770-4 annex 2).
 
-    Only stretches whose sample peak exceeds both `floor` and half of the highest sample are oversampled: between two
-    samples a band-limited signal of this kind does not rise by 6 dB. 0.0 for silence and for zero frames.
+    Only stretches whose sample peak is within 3 dB of the highest sample (and above `floor`) are oversampled: recorded
+    sound does not rise by more between two samples. 0.0 for silence and for zero frames.
     """
     if samples.shape[1] == 0:
         return 0.0
     highest = float(np.abs(samples).max())
-    _, peaks = inter_sample_peaks(samples, max(floor, highest / 2))
+    _, peaks = inter_sample_peaks(samples, max(floor, highest * OVER))
     return max(highest, float(peaks.max(initial=0.0)))
 
 
+OVER = 0.7  # what lies between two samples is at most 3 dB above them
 STRETCH = 2048  # samples that are oversampled together
 _STEPS = 128  # peaks told for one stretch: one for each 16 samples
 _EDGE = 32  # samples the interpolation filter needs on both sides

@@ -119,7 +119,7 @@ def measure_block(work: Work, master: Master) -> Energies:
     low = max(0, block.first - loudness.SETTLE)
     bed, dub = _stems(work, master, low, block.first + block.frames)
     mix = bed + dub
-    curve = limit(mix, signal.gain(master.true_peak_dbtp - HEADROOM_DB))
+    curve = limit(mix, signal.gain(master.true_peak_dbtp - HEADROOM_DB), between=False)
     return loudness.energies(mix if curve is None else signal.scaled(mix, curve), block.first, block.first - low)
 
 
@@ -225,6 +225,7 @@ def mix_block(work: Work, master: Master) -> Rendered:
     own = slice(block.first - outer[0], block.first - outer[0] + block.frames)
     aac = work.scratch / "block.aac"
     aac.write_bytes(encoded.packets)
+    del mix
     if curve is not None:
         dub *= curve
         bed *= curve
