@@ -61,6 +61,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     spoken = speak.spoken(to_speak, natural)
     placed = run.step(speak.fit, spoken, source.duration, want.timing, run.previous("placed"))
     takes = shaped_takes(run, {x.id: x for x in to_speak}, casting, natural, placed)
+    run.release("tts")
 
     heard = extracted.result()
     before, dialogue_lufs = run.step(render.source_levels, heard, talk)
@@ -94,6 +95,7 @@ def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Chooser)
     info = run.tools["mt"].engine.info
     batches = translate.batches(given, given.script.language, want.target, info.batch, "context" in info.features)
     answers = run.map(translate.translate, batches)
+    run.release("mt")
     return translate.write_lines(given, [text for answer in answers for text in answer], want.target)
 
 

@@ -180,6 +180,11 @@ class Run:
         """What the next run shall get as `previous(name)` instead of the step's own result."""
         self._new_state[name]["value"] = to_jsonable_python(value)
 
+    def release(self, kind: Kind) -> None:
+        """This run will not call the engine of `kind` again."""
+        if kind in self.tools:
+            self._pool.release(self.tools[kind])
+
     def finish(self) -> dict[str, Any]:
         """What the next run may ask for with `previous`; to be written when the whole run has succeeded."""
         return {**self.state, **self._new_state}

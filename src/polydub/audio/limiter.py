@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydub.audio.loudness import OVER, STRETCH, inter_sample_peaks
+from polydub.audio.signal import drawn
 from polydub.types import RATE_HZ, Samples
 
 REACH = RATE_HZ // 50  # samples that the limiter looks ahead and back: 20 ms
@@ -33,17 +34,7 @@ def limit(samples: Samples, ceiling: float, between: bool = True) -> NDArray[np.
     window = np.hanning(2 * half + 3)[1:-1]
     kernel = np.asarray(window / window.sum(), np.float64)
     smooth = np.convolve(np.asarray(np.pad(lowest, half, mode="edge"), np.float64), kernel, "valid")
-    return _drawn(smooth, samples.shape[1])
-
-
-def _drawn(values: NDArray[np.float64], frames: int) -> NDArray[np.float32]:
-    """Straight lines between `values`, which lie in the middles of steps; piece by piece, to need little memory."""
-    middles = np.arange(len(values)) * float(_STEP) + _STEP / 2
-    curve = np.empty(frames, np.float32)
-    for start in range(0, frames, RATE_HZ):
-        moments = np.arange(start, min(start + RATE_HZ, frames), dtype=np.float64)
-        curve[start : start + RATE_HZ] = np.interp(moments, middles, values)
-    return curve
+    return drawn(smooth, _STEP, _STEP / 2, samples.shape[1])
 
 
 def _wished(samples: Samples, ceiling: float, between: bool) -> NDArray[np.float64] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio.signal import gain
+from polydub.audio.signal import drawn, gain
 from polydub.types import RATE_HZ, Samples, Span
 
 _GRID = RATE_HZ // 1000  # the curve is computed every millisecond
@@ -38,7 +38,7 @@ def duck(spans: Sequence[Span], start: int, frames: int, how: Ducking) -> NDArra
         fall = np.clip(((span.end + how.release_s) - points) / how.release_s, 0, 1)
         depth = np.maximum(depth, np.minimum(rise, fall))
     curve = 10 ** (-how.depth_db * (0.5 - 0.5 * np.cos(np.pi * depth)) / 20)
-    return np.interp(np.arange(frames), np.arange(len(points)) * _GRID, curve).astype(np.float32)
+    return drawn(curve, _GRID, 0.0, frames)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.types import Samples
+from polydub.types import RATE_HZ, Samples
 
 
 def gain(db: float) -> float:
@@ -41,3 +41,18 @@ def peaks(samples: Samples, per_column: int) -> NDArray[np.float32]:
         return np.zeros(0, np.float32)
     loudest = np.abs(samples).max(axis=0)
     return np.maximum.reduceat(loudest, np.arange(0, len(loudest), per_column))
+
+
+def drawn(values: NDArray[np.float64], step: int, first: float, frames: int) -> NDArray[np.float32]:
+    """Straight lines between `values`, which lie at samples `first`, `first + step`, ...: a curve of `frames` samples.
+
+    Before the first and after the last value the curve is level. Drawn piece by piece, to need little memory.
+    """
+    places = first + np.arange(len(values)) * float(step)
+    curve = np.empty(frames, np.float32)
+    for start in range(0, frames, RATE_HZ):
+        moments = np.arange(start, min(start + RATE_HZ, frames), dtype=np.float64)
+        low = max(0, int((start - first) // step) - 1)
+        near = slice(low, low + RATE_HZ // step + 4)
+        curve[start : start + RATE_HZ] = np.interp(moments, places[near], values[near])
+    return curve

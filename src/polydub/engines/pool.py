@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from polydub.engines.base import Engine, Options, Weights
+
+QUICK_S = 0.5  # engines that load faster are not worth the memory while they are idle
 
 
 @dataclass(frozen=True)
@@ -25,35 +28,57 @@ class Tool:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A loaded engine, how many calls it takes at once, and how long loading took."""
+
+    stack: ExitStack
+    engine: Any
+    gate: threading.Semaphore
+    device: str
+    seconds: float
+
+
+def _name(tool: Tool) -> str:
+    return json.dumps([tool.engine.info.kind, dict(tool.identity), tool.device], sort_keys=True)
+
+
 class EnginePool:
     """Engines loaded at most once, shared by the runs of a batch. One heavy engine per accelerator at a time."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[Tool, ExitStack, Any, threading.Semaphore]] = {}
+        self._open: dict[str, _Loaded] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def borrow(self, tool: Tool, jobs: int) -> Generator[Any]:
         """The loaded engine, for one call; waits while it serves as many calls as it can."""
-        name = json.dumps([tool.engine.info.kind, dict(tool.identity), tool.device], sort_keys=True)
+        name = _name(tool)
         with self._lock:
             if name not in self._open:
                 if tool.device != "cpu":
-                    for other in [n for n, entry in self._open.items() if entry[0].device == tool.device]:
-                        self._open.pop(other)[1].close()
-                stack = ExitStack()
-                loaded = stack.enter_context(tool.engine.load(tool.options, tool.weights, tool.device))
-                calls = tool.engine.info.parallel or jobs
-                self._open[name] = (tool, stack, loaded, threading.Semaphore(calls))
-            _, _, engine, gate = self._open[name]
-        with gate:
-            yield engine
+                    for other in [n for n, loaded in self._open.items() if loaded.device == tool.device]:
+                        self._open.pop(other).stack.close()
+                stack, began = ExitStack(), time.monotonic()
+                engine = stack.enter_context(tool.engine.load(tool.options, tool.weights, tool.device))
+                gate = threading.Semaphore(tool.engine.info.parallel or jobs)
+                self._open[name] = _Loaded(stack, engine, gate, tool.device, time.monotonic() - began)
+            loaded = self._open[name]
+        with loaded.gate:
+            yield loaded.engine
+
+    def release(self, tool: Tool) -> None:
+        """The run needs `tool` no more; it is unloaded if loading it again costs next to nothing."""
+        with self._lock:
+            loaded = self._open.get(_name(tool))
+            if loaded and loaded.seconds < QUICK_S:
+                self._open.pop(_name(tool)).stack.close()
 
     def close(self) -> None:
         """Unload everything; an engine that hangs while it loads is left to end with the process."""
         free = self._lock.acquire(timeout=2)
-        for _, stack, _, _ in self._open.values():
-            stack.close()
+        for loaded in self._open.values():
+            loaded.stack.close()
         self._open.clear()
         if free:
             self._lock.release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,13 +27,17 @@ def write_flac(path: Path, samples: Samples) -> None:
 
     if not samples.shape[1]:
         raise ValueError("there is no sound to write")
-    memory = io.BytesIO()  # libsndfile hides why a write fails
-    with soundfile.SoundFile(
-        memory, "w", RATE_HZ, samples.shape[0], "PCM_24", format="FLAC", compression_level=_EFFORT
-    ) as file:
-        file.write(_integers(samples))
+    # libsndfile hides why a write fails, so it writes to memory; through a descriptor, since through a Python object
+    # it would ask for the interpreter lock hundreds of times
+    with os.fdopen(os.memfd_create("polydub"), "w+b") as memory:
+        with soundfile.SoundFile(
+            memory.fileno(), "w", RATE_HZ, samples.shape[0], "PCM_24", format="FLAC", compression_level=_EFFORT, closefd=False
+        ) as file:
+            file.write(_integers(samples))
+        memory.seek(0)
+        sound = memory.read()
     try:
-        path.write_bytes(memory.getbuffer())
+        path.write_bytes(sound)
     except OSError as error:
         raise StoreError(f"sound could not be written: {error.strerror}", "free some space or give another --output") from error
 
