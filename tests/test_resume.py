@@ -23,11 +23,23 @@ pytestmark = pytest.mark.slow
 PROGRAM = Path(__file__).with_name("small_dubs.py")
 SECONDS = 34.0  # two blocks
 STAGES = (
-    *("probe", "extract", "read-script", "translate", "cast", "synthesize", "fit", "shape", "source-levels", "first-gain"),
+    *(
+        "probe",
+        "extract",
+        "read-script",
+        "number",
+        "translate",
+        "cast",
+        "synthesize",
+        "fit",
+        "shape",
+        "source-levels",
+        "first-gain",
+    ),
     *("measure-block", "correction", "mix-block", "programme", "stem", "subtitle", "mux"),
 )
 # Each of these waits for the one before it; the others run beside them.
-ONE_AFTER_THE_OTHER = ("probe", "read-script", "translate", "cast", "fit", "source-levels", "programme")
+ONE_AFTER_THE_OTHER = ("probe", "read-script", "number", "translate", "cast", "fit", "source-levels", "programme")
 
 
 def start(folder: Path, *moment: str) -> subprocess.Popen[bytes]:
