@@ -143,7 +143,8 @@ def programme_gain(run: Run, cut: tuple[render.Block, ...], gain_db: float, want
     missed: list[tuple[float, float]] = []
     for _ in range(5):
         measured = run.map(render.measure_block, render.masters(cut, gain_db, want.mixing))
-        missing = run.step(render.correction, measured, want.mixing.target_lufs)
+        near = render.AIM_LU if missed else render.KEEP_LU
+        missing = run.step(render.correction, measured, want.mixing.target_lufs, near)
         if missing == 0:
             break
         missed.append((gain_db, missing))

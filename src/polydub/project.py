@@ -131,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, OSError) as error:
-        raise StoreError(f"{path} cannot be read: {error}", f"delete it: rm {path.name}") from error
+        raise StoreError(f"{path} cannot be read: {error}", f"correct {path.name}, or move it away") from error
 
 
 def _json(value: object) -> str:

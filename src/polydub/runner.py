@@ -19,12 +19,12 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool, Tool
-from polydub.errors import Cancelled, EngineFailed, PolydubError, StrictNotice
+from polydub.errors import BadInput, Cancelled, EngineFailed, PolydubError, StrictNotice
 from polydub.store import Remembered, Store, writing
 from polydub.types import Artifact, Notice, Progress
 from polydub.work import P, R, Stage, Work
@@ -143,9 +143,9 @@ class Run:
         return self.store.adopt(file)
 
     def edited(self, name: str, items: Sequence[T]) -> tuple[T, ...]:
-        """`items` with what a person has set laid over them, by id."""
+        """`items` with what a person has set laid over them, by id. Raises BadInput for an edit that no item can take."""
         edits = self.edits.get(name, {})
-        return tuple(replace(cast(Any, item), **edits.get(cast(Any, item).id, {})) for item in items)
+        return tuple(_edited(item, edits[id_]) if (id_ := cast("Any", item).id) in edits else item for item in items)
 
     def previous(self, name: str) -> Any:
         """What the step that gets this argument returned in the last finished run with other arguments, else None."""
@@ -346,6 +346,25 @@ class _Call:
     args: tuple[Any, ...]
     remembers: str | None
     line: str | None = None
+
+
+def _edited(item: T, edit: Mapping[str, Any]) -> T:
+    """`item` with the fields of `edit`, checked."""
+    kind, id_ = type(item), cast("Any", item).id
+    known = {part.name for part in fields(cast("Any", item))}
+    unknown = [name for name in edit if name not in known]
+    if unknown:
+        raise BadInput(
+            f"the edit of line {id_} sets {unknown[0]!r}, which a line does not have", "correct it in the edits file"
+        )
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(to_jsonable_python(item) | dict(edit)), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInput(
+            f"the edit of line {id_} cannot be used: {where}: {first['msg']}", "correct it in the edits file"
+        ) from error
 
 
 def _row(call: _Call, result: Any, notices: tuple[Notice, ...]) -> Remembered:

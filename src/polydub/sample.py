@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydub.audio.signal import resample
+from polydub.text.cues import write_ass, write_srt
 from polydub.types import RATE_HZ, Audio, Cue, Part, Samples, Voice, seconds
 
 FPS = 25
@@ -323,10 +324,5 @@ ENCODING = (
 
 def _write_cues(cues: tuple[Cue, ...], path: Path) -> None:
     """A subtitle file in the format of the suffix; ASS keeps the speakers."""
-    import pysubs2
-
-    subtitles = pysubs2.SSAFile()
-    subtitles.events = [
-        pysubs2.SSAEvent(start=round(c.start * 1000), end=round(c.end * 1000), text=c.text, name=c.speaker) for c in cues
-    ]
-    path.write_text(subtitles.to_string(path.suffix[1:]), encoding="utf-8")
+    text = write_ass(cues, "polydub sample") if path.suffix == ".ass" else write_srt(cues)
+    path.write_text(text, encoding="utf-8")

@@ -36,7 +36,7 @@ class Mixing:
 
     target_lufs: float = -16.0
     true_peak_dbtp: float = -1.0
-    ducking_db: float = 15.0
+    ducking_db: float = 12.0
     kbit_per_channel: int = 96
 
 

@@ -23,7 +23,8 @@ POST = 4 * FRAME  # the encoder looks ahead
 MARGIN = 2048  # samples beyond both for the limiter's reach of 960
 BRIDGE_S = 0.8  # in shorter pauses the bed does not come up
 HEADROOM_DB = 1.5  # what AAC usually adds to true peaks; more is taken where a block needs it
-TOLERANCE_LU = 0.1  # an edit that moves the programme by less keeps the old gain, and so the other blocks
+KEEP_LU = 0.2  # an edit that moves the programme by less keeps the old gain, and so the other blocks
+AIM_LU = 0.1  # a new gain comes nearer, so that the next edits have room
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +166,13 @@ def first_gain(work: Work, laid: tuple[Laying, ...], talk_lufs: float, target_lu
 
 
 @stage("correction")
-def correction(work: Work, measured: tuple[Energies, ...], target_lufs: float) -> float:
-    """By how many dB the programme misses its target; 0.0 for silence and within TOLERANCE_LU."""
+def correction(work: Work, measured: tuple[Energies, ...], target_lufs: float, tolerance_lu: float) -> float:
+    """By how many dB the programme misses its target; 0.0 for silence and within the tolerance."""
     from polydub.audio import loudness
 
     found = loudness.integrated(loudness.join(measured))
     missing = round(target_lufs - found, 2)
-    return 0.0 if found <= -70 or abs(missing) <= TOLERANCE_LU else missing
+    return 0.0 if found <= -70 or abs(missing) <= tolerance_lu else missing
 
 
 @dataclass(frozen=True, slots=True)
