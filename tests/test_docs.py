@@ -211,7 +211,8 @@ def parse(line: str) -> None:
         assert inner is not None, line
         command = inner
     if words:
-        command.make_context(command.name or "polydub", words)
+        # as within the program: click keeps, for the whole process, the help flags of the first context a command meets
+        command.make_context(command.name or "polydub", words, help_option_names=["-h", "--help"])
 
 
 @each_page()
