@@ -3,6 +3,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 # Some shells export it; without bytecode every start of polydub would pay for compiling.
 unexport PYTHONDONTWRITEBYTECODE
+# Many processes and threads at once: numeric libraries must not start more of their own.
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +20,7 @@ INSTALL = $(PIP) install -qq --disable-pip-version-check --no-input
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help env env-dev system demo test test-fast check fix lock docs bench clean distclean
+.PHONY: help env env-dev system weights demo test test-fast check fix lock docs bench clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -53,7 +56,11 @@ demo: env system  ## make a sample film and dub it to Output/sample/dub.es.mkv
 	@$(BIN)/polydub dub $(SAMPLE)/sample.mkv --to es --translation $(SAMPLE)/sample.es.srt
 	@sh scripts/next-steps.sh $(SAMPLE)
 
-test: env-dev system  ## every test (ARGS="-k fit" narrows)
+weights: env  ## small model weights that some tests and benchmarks use (from the Python package index)
+	@$(BIN)/polydub models pull resemblyzer --models build/models >/dev/null || \
+		echo "resemblyzer could not be pulled: the tests that need it will be skipped" >&2
+
+test: env-dev system weights  ## every test (ARGS="-k fit" narrows)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-fast: env-dev  ## the quick tests only
@@ -72,7 +79,7 @@ fix: env-dev  ## mend what ruff can mend
 docs: env-dev  ## write the generated pages and schemas anew
 	@for script in $(GENERATORS); do echo "$$script"; $(BIN)/python $$script || exit 1; done
 
-bench: env-dev system  ## measure speed and memory (ARGS as in benchmarks/run.py --help)
+bench: env-dev system weights  ## measure speed and memory (ARGS as in benchmarks/run.py --help)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 lock: env-dev  ## pin the dependencies of pyproject.toml anew (UPGRADE=--upgrade takes newer releases)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from polydub.config import ALIASES, LOUDNESS, SECRETS, Flag, flags
+from polydub.config.names import Alias
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 
@@ -53,6 +54,19 @@ ALIASES_TOP = """
 |---|---|---|
 """
 
+HUB_TOP = """
+## Variables of the Hugging Face hub
+
+Models that come from the hub are found and fetched as the hub's own library does it, which reads these:
+
+| variable | meaning |
+|---|---|
+"""
+
+HUB_ROWS = """| `HF_HUB_CACHE` | The cache itself, instead of `hub` in `HF_HOME`. |
+| `HF_HUB_OFFLINE` | 1 = nothing is fetched from the hub. |
+"""
+
 RESERVED_TOP = """
 ## Reserved variables
 
@@ -72,13 +86,18 @@ def page() -> str:
         for name, secret in SECRETS.items()
     )
     used = "".join(f"| `{a.variable}` | `{a.target}` | {a.meaning} |\n" for a in ALIASES if a.target)
-    reserved = "".join(f"| `{a.variable}` | {a.meaning} |\n" for a in ALIASES if not a.target)
+    hub = "".join(_meaning(a) for a in ALIASES if not a.target and a.variable.startswith("HF_")) + HUB_ROWS
+    reserved = "".join(_meaning(a) for a in ALIASES if not a.target and not a.variable.startswith("HF_"))
     rows = "".join(_row(flag) for flag in flags())
     return (
         f"{TOP}\n## All settings\n\n| setting | flag | variable | default | meaning |\n|---|---|---|---|---|\n{rows}"
         f"\n## Loudness profiles\n\n| profile | LUFS | highest true peak, dBTP |\n|---|---|---|\n{profiles}"
-        f"{SECRETS_TOP}{secrets}{ALIASES_TOP}{used}{RESERVED_TOP}{reserved}"
+        f"{SECRETS_TOP}{secrets}{ALIASES_TOP}{used}{HUB_TOP}{hub}{RESERVED_TOP}{reserved}"
     )
+
+
+def _meaning(alias: Alias) -> str:
+    return f"| `{alias.variable}` | {alias.meaning} |\n"
 
 
 def _row(flag: Flag) -> str:

@@ -12,6 +12,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy; many tests run at once
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import imageio_ffmpeg
 import pytest
 from hypothesis import settings

@@ -754,3 +754,48 @@ def test_an_edit_that_cannot_be_used_is_told_with_its_line(tmp_path: Path, edit:
             run.edited("lines", lines)
     assert said in caught.value.message
     store.close()
+
+
+def test_flow_yields_each_result_in_order_before_the_last_is_made(shop: Shop) -> None:
+    last = threading.Event()
+
+    @stage("slow")
+    def slow(work: Work, number: int) -> int:
+        if number == 3:
+            assert last.wait(10)
+        return 10 * number
+
+    with shop.run(How(jobs=2)) as run:
+        results = run.flow(slow, [1, 2, 3])
+        assert [next(results), next(results)] == [10, 20]  # while the third is not made
+        last.set()
+        assert list(results) == [30]
+    with shop.run() as run:
+        assert list(run.flow(slow, [1, 2, 3])) == [10, 20, 30]
+        assert run.counts["slow"].remembered == 3
+
+
+def test_a_flow_that_nobody_finishes_keeps_what_was_made(shop: Shop) -> None:
+    with shop.run(How(jobs=1)) as run:
+        results = run.flow(shop.double, [1, 2, 3])
+        assert next(results) == 2
+        results.close()  # type: ignore[attr-defined]
+    shop.calls()
+    with shop.run() as run:
+        assert run.map(shop.double, [1]) == (2,)
+    assert shop.calls() == []
+
+
+def test_start_map_does_not_wait(shop: Shop) -> None:
+    free = threading.Event()
+
+    @stage("patient")
+    def patient(work: Work, number: int) -> int:
+        assert free.wait(10)
+        return number + 1
+
+    with shop.run(How(jobs=2)) as run:
+        handle = run.start_map(patient, [1, 2])
+        assert run.map(shop.double, []) == ()
+        free.set()
+        assert handle.result() == (2, 3)

@@ -11,18 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polydub import languages
-from polydub.engines import registry
+from polydub import languages, listening
+from polydub.choosing import NONE, Chooser, Person
 from polydub.engines.base import Kind
-from polydub.engines.pool import EnginePool, Tool
-from polydub.errors import BadInput, BadSettings, PolydubError
-from polydub.pipeline import dub, language_pair, nothing_to_say, same_language, untranslated
+from polydub.engines.pool import EnginePool
+from polydub.errors import BadInput, BadSettings, NoSpeech, PolydubError
+from polydub.pipeline import dub, language_pair, same_language, untranslated
 from polydub.project import Project, open_project
 from polydub.runner import How, Run
 from polydub.stages import listen, translate
 from polydub.store import Store
 from polydub.types import Notice, Progress
-from polydub.wants import Delivery, Mixing, Texts, Timing, Wanted
+from polydub.wants import Delivery, Listening, Mixing, Texts, Timing, Wanted
 
 if TYPE_CHECKING:
     from polydub.config import Loaded, Settings
@@ -54,12 +54,14 @@ class Outcome:
 class Ears:
     """Who hears of the work, and how it is done.
 
-    Attributes: progress: of stages. say: single lines such as waiting for another process. reconsider: `auto` chooses
-    engines anew. debug: a file for each line is kept in `debug/segments`.
+    Attributes: progress: of stages. say: single lines such as waiting for another process. ask: a yes or no question,
+    False where nobody can answer. reconsider: `auto` chooses engines anew. debug: a file for each line is kept in
+    `debug/segments`.
     """
 
     progress: Callable[[Progress], None] = lambda progress: None
     say: Callable[[str], None] = lambda text: None
+    ask: Callable[[str], bool] = lambda question: False
     reconsider: bool = False
     debug: bool = False
 
@@ -106,7 +108,8 @@ def _dub_into(target: str, job: Job, loaded: Loaded, place: _Place) -> Outcome:
         if place.ears.reconsider:
             project.engines(target).clear()
         want = wanted(target, job, loaded, place.store)
-        result = dub(run, job.media, want, chooser(loaded, project, target))
+        choose = Chooser(loaded, project.engines(target), Person(place.ears.ask, place.ears.progress))
+        result = dub(run, job.media, want, choose)
         report = write_files(run, result, want, Wrapping(job.media, started, place.ears.debug))
         project.save()
         project.save_state(target, run.finish())
@@ -160,6 +163,8 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
         s.audio_track,
         not s.no_translate,
         texts,
+        listening_of(s),
+        s.voice_mode,
         dict(s.voice),
         Timing(s.min_rate, s.max_rate, s.early_s, s.gap_s, s.comfortable_rate),
         Mixing(s.target.lufs, s.target.true_peak_dbtp, s.ducking_db, s.audio_bit_rate_kbps),
@@ -167,14 +172,14 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
     )
 
 
-def check_choices(settings: Settings) -> None:
-    """Raises BadSettings, UnknownEngine or MissingExtra when an engine that was chosen by name is not there."""
-    from polydub import config
-
-    for kind in registry.PREFERENCE:
-        choice = registry.parse_choice(str(getattr(settings, config.CHOICES[kind])))
-        if choice.name != registry.AUTO:
-            registry.get(kind, choice.name)
+def listening_of(settings: Settings) -> Listening:
+    """How the settings want the film to be listened to."""
+    return Listening(
+        settings.separation != NONE,
+        settings.diarization != NONE,
+        settings.speaker_limits,
+        settings.subs in ("source", "both") and "vtt" in settings.subs_format,
+    )
 
 
 def language_of_name(path: Path) -> str | None:
@@ -182,31 +187,6 @@ def language_of_name(path: Path) -> str | None:
     parts = path.name.split(".")
     tag = languages.or_und(parts[-2]) if len(parts) > 2 else "und"
     return None if tag == "und" else tag
-
-
-def chooser(loaded: Loaded, project: Project, target: str) -> Callable[[Run, Kind, str], None]:
-    """A function that puts the engine for a kind and a language into a run; what `auto` takes is kept in the project."""
-    from polydub import config
-
-    settings = loaded.settings
-
-    def choose(run: Run, kind: Kind, language: str) -> None:
-        asked = str(getattr(settings, config.CHOICES[kind]))
-        kept = project.engines(target)
-        names = [n for n, e in registry.engines(kind).items() if not isinstance(e, registry.Broken)]
-        options = {name: config.engine_values(loaded, kind, name) for name in names}
-        need = registry.Need(kind, language, settings.offline, options)
-        from_before = asked == registry.AUTO and kind in kept
-        chosen = registry.choose(kept[kind] if from_before else asked, need)
-        if asked == registry.AUTO and not from_before:
-            kept.update({kind: chosen.engine.info.name, f"{kind}.reason": chosen.reason})
-        device = settings.device if settings.device in chosen.engine.info.devices else "cpu"
-        identity = registry.identity(chosen.engine, chosen.options, device)
-        reason = kept[f"{kind}.reason"] if asked == registry.AUTO else chosen.reason
-        run.tools[kind] = Tool(chosen.engine, chosen.options, identity, device, {}, reason)
-        run.note(*chosen.notices)
-
-    return choose
 
 
 class logged:
@@ -231,14 +211,14 @@ class logged:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a dub would do: nothing is written to the output folder to find out."""
+    """What a dub would do: nothing is written to the output folder to find out. `lines` is None when they will be heard."""
 
     media: Path
     target: str
     folder: Path
     film: Path
     duration: float
-    lines: int
+    lines: int | None
     to_translate: int
     speakers: tuple[str, ...]
     engines: Mapping[str, str]
@@ -265,15 +245,17 @@ def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
         want = wanted(target, job, loaded, store)
         source = run.step(listen.probe, run.adopt(job.media))
         listen.audio_track(source, want.audio_track)
-        given = run.step(translate.read_script, source, want.texts, want.source_language, target)
-        speech = [s for s in given.script.segments if s.kind == "speech"]
-        if not any(given.texts.get(s.id, s.text).strip() for s in speech):
-            raise nothing_to_say(bool(speech))
-        choose = chooser(loaded, Project(folder, {}), target)
-        missing = untranslated(given)
-        if missing and not same_language(given, want):
-            choose(run, "mt", language_pair(given, want))
-        choose(run, "tts", target)
+        read = run.step(translate.read_script, source, want.texts, want.source_language, target)
+        speech = [s for s in read.script.segments if s.kind == "speech"]
+        if speech and not any(read.texts.get(s.id, s.text).strip() for s in speech):
+            raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
+        needed: dict[Kind, str] = {**listening.kinds(read, want), "tts": target}
+        missing = untranslated(read)
+        spoken = read.script.language
+        if (missing or (not speech and spoken != "und")) and not same_language(read, want):
+            needed["mt"] = language_pair(read, want)
+        Chooser(loaded, {})(run, needed)
         engines = {kind: tool.reason for kind, tool in run.tools.items()}
-        return Plan(job.media, target, folder, folder / f"dub.{target}.{settings.format}", source.duration, len(speech),
-                    len(missing), tuple(s.id for s in given.script.speakers), engines, run.notices)  # fmt: skip
+        return Plan(job.media, target, folder, folder / f"dub.{target}.{settings.format}", source.duration,
+                    len(speech) if speech else None, len(missing), tuple(s.id for s in read.script.speakers),
+                    engines, run.notices)  # fmt: skip

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from polydub import languages
-from polydub.engines.base import Kind
+from polydub import languages, listening
 from polydub.errors import BadSettings, NoSpeech
+from polydub.listening import Choose, Listened
+from polydub.matching import can_match, match_voices
 from polydub.runner import Handle, Run
-from polydub.stages import deliver, listen, render, speak, translate
-from polydub.types import Artifact, Casting, Line, Notice, Placement, Script, Segment, Source, Span, Track
+from polydub.stages import deliver, listen, match, render, speak, survey, translate
+from polydub.types import Artifact, Casting, Line, Notice, Placement, Script, Segment, Source, Span, Track, Turn, seconds
 from polydub.wants import Wanted
 
 
@@ -23,39 +24,64 @@ class Result:
     track: Track
     script: Script
     lines: tuple[Line, ...]
-    casting: Casting
+    cast: Cast
     placed: tuple[Placement, ...]
-    heard: listen.Heard
-    before: render.Levels
+    listened: Listened
+    sounds: Sounds
     after: render.Levels
-    dialogue_lufs: float
-    gain_db: float
     dub_peaks: tuple[float, ...]
     subtitles: tuple[deliver.SubtitleFile, ...]
     film: Path
     stems: Mapping[str, Path]
 
 
+@dataclass(frozen=True)
+class Cast:
+    """The voices, and how each was found."""
+
+    casting: Casting
+    reasons: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Dubbed:
+    """The takes and where they lie in the film."""
+
+    placed: tuple[Placement, ...]
+    takes: Mapping[str, speak.Take]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """What is rendered: blocks, seconds in which the source is only lowered, the programme's gain, what the source measured."""
+
+    cut: tuple[render.Block, ...]
+    ducked_s: float
+    gain_db: float
+    levels: render.SourceLevels
+
+
 Subtitles = tuple[deliver.SubtitleFile, ...]
-Chooser = Callable[[Run, Kind, str], None]  # puts the engine for a kind and a language (or pair) into run.tools
 
 
-def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
+def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     """Dub one film into one language. Finished calls are remembered; only what changed is done again."""
     source = run.step(listen.probe, run.adopt(video))
     track = listen.audio_track(source, want.audio_track)
     extracted = run.start(listen.extract, source, track)
     read = run.step(translate.read_script, source, want.texts, want.source_language, want.target)
-    numbering = run.step(translate.number, tuple(Span(s.start, s.end) for s in read.script.segments), run.previous("ids"))
-    given = translate.renumbered(read, numbering.ids)
+    choose(run, {**listening.kinds(read, want), "tts": want.target})
+    listened = listening.hear(run, extracted, read, want)
+    spans = tuple(Span(s.start, s.end) for s in listened.given.script.segments)
+    numbering = run.step(translate.number, spans, run.previous("ids"))
+    given = translate.renumbered(listened.given, numbering.ids)
     lines = run.edited("lines", write_lines(run, given, want, choose))
-    talk = tuple(Span(line.start, line.end) for line in lines)
 
-    choose(run, "tts", want.target)
-    casting = run.step(speak.cast, given.script.speakers, want.target, want.voices)
     to_speak = [line for line in lines if line.text.strip()]
     if not to_speak:
-        raise nothing_to_say(bool(lines))
+        raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
+    cast = cast_voices(run, listened, given.script, want)
+    casting = cast.casting
     ids = [x.id for x in to_speak]
     natural = dict(zip(ids, run.map(speak.synthesize, [speak.part(x, casting) for x in to_speak], lines=ids), strict=True))
     spoken = speak.spoken(to_speak, natural)
@@ -63,18 +89,8 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     takes = shaped_takes(run, {x.id: x for x in to_speak}, casting, natural, placed)
     run.release("tts")
 
-    heard = extracted.result()
-    before, dialogue_lufs = run.step(render.source_levels, heard, talk)
-    if before.integrated < -70:
-        run.note(Notice("silent-source", "the film's own sound is silent: nothing but the dub will be heard"))
-    laid = render.layings(placed, takes, dialogue_lufs)
-    speech = [*talk, *(Span(p.start, p.start + p.duration) for p in placed)]  # the original must not be heard under a pause
-    cut = tuple(render.blocks(heard.sound, laid, speech, want.mixing.ducking_db))
-    first_db = run.step(render.first_gain, laid, dialogue_lufs, want.mixing.target_lufs, run.previous("gain"))
-    gain_db = programme_gain(run, cut, first_db, want)
-    run.record("gain", gain_db)
-    rendered, after = mastered(run, cut, gain_db, want)
-
+    sounds = lay(run, listened, lines, Dubbed(placed, takes), want)
+    rendered, after = mastered(run, sounds.cut, sounds.gain_db, want)
     stems = start_stems(run, rendered, want.target)
     fps = next((t.fps for t in source.of("video")), 0.0)
     said = deliver.said_in_dub(placed, {line.id: line.text for line in lines})
@@ -82,16 +98,16 @@ def dub(run: Run, video: Path, want: Wanted, choose: Chooser) -> Result:
     whole = deliver.Film(source, track, want.target, want.delivery.container, given.script.language)
     film = start_film(run, whole, rendered, subtitles)
     peaks = tuple(peak for r in rendered for peak in r.dub_peaks)
-    return Result(source, track, given.script, lines, casting, placed, heard, before, after, dialogue_lufs, gain_db, peaks,
+    return Result(source, track, given.script, lines, cast, placed, listened, sounds, after, peaks,
                   subtitles, film.result(), {name: handle.result() for name, handle in stems.items()})  # fmt: skip
 
 
-def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Chooser) -> tuple[Line, ...]:
+def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Choose) -> tuple[Line, ...]:
     """The lines to be spoken; those without a given translation are translated."""
     missing = untranslated(given)
     if not missing or same_language(given, want):
         return translate.write_lines(given, [s.text for s in missing], want.target)
-    choose(run, "mt", language_pair(given, want))
+    choose(run, {"mt": language_pair(given, want)})
     info = run.tools["mt"].engine.info
     batches = translate.batches(given, given.script.language, want.target, info.batch, "context" in info.features)
     answers = run.map(translate.translate, batches)
@@ -99,10 +115,50 @@ def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Chooser)
     return translate.write_lines(given, [text for answer in answers for text in answer], want.target)
 
 
-def nothing_to_say(has_lines: bool) -> NoSpeech:
-    """The error of a film for which nobody told what to say."""
-    why = "no line has a text" if has_lines else "no subtitles were given, and the video has none that fit"
-    return NoSpeech(f"there is nothing to say: {why}", "give --transcript or --translation with text in it")
+def cast_voices(run: Run, listened: Listened, script: Script, want: Wanted) -> Cast:
+    """A voice for each speaker: the wished one, else one that is matched to them, else the engine's next."""
+    wishes = {"*": "", **want.voices} if want.voice_mode == "single" else want.voices
+    voices = dict(run.step(speak.cast, script.speakers, want.target, wishes).voices)
+    wished = {s.id for s in script.speakers if s.id in want.voices or "*" in want.voices}
+    reasons = {name: "wished" if name in wished else f"by --voice-mode {want.voice_mode}" for name in voices}
+    if want.voice_mode != "match" or listened.ear is None or not can_match(run):
+        return Cast(Casting(voices), reasons)
+    turns = listened.turns or tuple(Turn(s.start, s.end, s.speaker) for s in script.segments)
+    names = [s.id for s in script.speakers if s.id not in wished]
+    portraits = run.map(match.portray, [match.best_excerpts(turns, listened.ear.close, name) for name in names])
+    matches = match_voices(
+        run, dict(zip(names, portraits, strict=True)), want.target, {name: voices[name] for name in sorted(wished)}
+    )
+    run.release("embedding")
+    voices.update({name: found.voice for name, found in matches.items()})
+    reasons.update({name: found.reason for name, found in matches.items()})
+    return Cast(Casting(voices), reasons)
+
+
+def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: Wanted) -> Sounds:
+    """The dub laid over the film's own sound, at the levels of the source's dialogue and of the wanted programme."""
+    talk = tuple(Span(line.start, line.end) for line in lines)
+    said = tuple(Span(s.start, s.end) for s in listened.given.script.segments if s.kind == "speech")
+    heard, ear = listened.heard, listened.ear
+    separated = listened.stems.result() if listened.stems else ()
+    run.release("separation")
+    quiet = run.map(survey.survey, survey.pauses(heard.sound, ear.far.spans)) if ear and separated else ()
+    levels = run.step(render.source_levels, heard, said, tuple(s.energies for s in separated), quiet)
+    if levels.before.integrated < -70:
+        run.note(Notice("silent-source", "the film's own sound is silent: nothing but the dub will be heard"))
+    laid = render.layings(dub.placed, dub.takes, levels)
+    speech = [*talk, *(Span(p.start, p.start + p.duration) for p in dub.placed)]  # the original stays down under a pause
+    bed = render.Bedding(want.mixing.ducking_db)
+    if ear and separated:
+        left = listening.note_unseparated(run, ear, separated)
+        unheard = tuple(span for span in talk if not any(span.overlap(s) for s in ear.far.spans))
+        bed = replace(bed, dialogue=tuple(s.dialogue for s in separated), could_not=(*left, *unheard), room=levels.room)
+    cut = tuple(render.blocks(heard.sound, laid, speech, bed))
+    first_db = run.step(render.first_gain, laid, levels.dialogue, want.mixing.target_lufs, run.previous("gain"))
+    gain_db = programme_gain(run, cut, first_db, want)
+    run.record("gain", gain_db)
+    ducked_s = sum(span.duration for span in (talk if bed.dialogue is None else bed.could_not))
+    return Sounds(cut, seconds(ducked_s), gain_db, levels)
 
 
 def untranslated(given: translate.Given) -> list[Segment]:

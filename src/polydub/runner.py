@@ -8,30 +8,28 @@ their resource allows; nothing here knows what a stage does.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
 
+from polydub import calls
+from polydub.calls import NOTICES, Call
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool, Tool
-from polydub.errors import BadInput, Cancelled, EngineFailed, PolydubError, StrictNotice
+from polydub.errors import Cancelled, EngineFailed, PolydubError, StrictNotice
 from polydub.store import Remembered, Store, writing
 from polydub.types import Artifact, Notice, Progress
 from polydub.work import P, R, Stage, Work
 
 T = TypeVar("T")
 COMMIT_S = 0.2  # finished items are written to the memo at least this often
-_NOTICES = TypeAdapter(tuple[Notice, ...])
 
 
 @dataclass
@@ -145,7 +143,7 @@ class Run:
     def edited(self, name: str, items: Sequence[T]) -> tuple[T, ...]:
         """`items` with what a person has set laid over them, by id. Raises BadInput for an edit that no item can take."""
         edits = self.edits.get(name, {})
-        return tuple(_edited(item, edits[id_]) if (id_ := cast("Any", item).id) in edits else item for item in items)
+        return tuple(calls.edited(item, edits[id_]) if (id_ := cast("Any", item).id) in edits else item for item in items)
 
     def previous(self, name: str) -> Any:
         """What the step that gets this argument returned in the last finished run with other arguments, else None."""
@@ -160,13 +158,22 @@ class Run:
     def start(self, stage: Stage[P, R], *args: Any) -> Handle[R]:
         """As `step`, without waiting."""
         number = self._number(stage)
-        return Handle(self._steps.submit(lambda: self._map(number, stage, [args])[0]))
+        return Handle(self._steps.submit(lambda: self._one(number, stage, args)))
 
     def map(
         self, stage: Stage[P, R], items: Sequence[Any] | Handle[Any], *args: Any, lines: Sequence[str] = ()
     ) -> tuple[R, ...]:
         """`stage(item, *args)` for each item, remembered one by one, in order. `lines`: ids of the items, for errors."""
-        return tuple(self._map(self._number(stage), stage, [(item, *args) for item in _resolve(items)], lines))
+        return tuple(self._flow(self._number(stage), stage, [(item, *args) for item in _resolve(items)], lines))
+
+    def flow(self, stage: Stage[P, R], items: Sequence[Any], *args: Any) -> Iterator[R]:
+        """As `map`, yielding each result in order as soon as it is there."""
+        return self._flow(self._number(stage), stage, [(item, *args) for item in items])
+
+    def start_map(self, stage: Stage[P, R], items: Sequence[Any], *args: Any) -> Handle[tuple[R, ...]]:
+        """As `map`, without waiting."""
+        number = self._number(stage)
+        return Handle(self._steps.submit(lambda: tuple(self._flow(number, stage, [(item, *args) for item in items]))))
 
     def deliver(self, stage: Stage[P, str], target: Path, *args: Any) -> Handle[Path]:
         """A step whose result is one file, named by the stage in its scratch folder, which goes to `target` and nowhere else.
@@ -212,46 +219,58 @@ class Run:
         if self.strict and worrying:
             raise StrictNotice(worrying[0].text, "mend it, or run without --strict")
 
-    def _call(self, stage: Stage[..., Any], args: Sequence[Any]) -> _Call:
+    def _call(self, stage: Stage[..., Any], args: Sequence[Any]) -> Call:
         """Resolves handles and Previous, and computes the key."""
         values = [_resolve(arg) for arg in args]
         identity = dict(self.tools[stage.engine].identity) if stage.engine else None
         inputs = [stage.name, stage.version, identity, [None if isinstance(v, Previous) else v for v in values]]
-        key = digest = _digest(inputs)
+        key = digest = calls.digest(inputs)
         for at, value in enumerate(values):
             if isinstance(value, Previous):
                 last = self.state.get(value.name, {})
                 used = last.get("previous") if last.get("inputs") == digest else last.get("value")
                 self._new_state[value.name] = {"inputs": digest, "previous": used}
                 values[at] = None if used is None else stage.returns.validate_python(used)
-                key = _digest([key, used])
-                return _Call(stage, key, tuple(values), value.name)
-        return _Call(stage, key, tuple(values), None)
+                key = calls.digest([key, used])
+                return Call(stage, key, tuple(values), value.name)
+        return Call(stage, key, tuple(values), None)
 
-    def _map(self, number: int, stage: Stage[..., Any], items: Sequence[Sequence[Any]], lines: Sequence[str] = ()) -> list[Any]:
+    def _one(self, number: int, stage: Stage[..., Any], args: Sequence[Any]) -> Any:
+        (result,) = self._flow(number, stage, [args])
+        return result
+
+    def _flow(
+        self, number: int, stage: Stage[..., Any], items: Sequence[Sequence[Any]], lines: Sequence[str] = ()
+    ) -> Iterator[Any]:
+        """The results in order of the items, each as soon as it and all before it are there."""
         began = time.monotonic()
-        calls = [self._call(stage, args) for args in items]
-        names = dict(zip((call.key for call in calls), lines, strict=False))
+        made = [self._call(stage, args) for args in items]
+        names = dict(zip((call.key for call in made), lines, strict=False))
         results: dict[str, Any] = {}
         notices: dict[str, tuple[Notice, ...]] = {}
-        rows = self.store.look_up([call.key for call in calls])
+        rows = self.store.look_up([call.key for call in made])
         for key, row in rows.items():
             result = stage.returns.validate_json(row.output)
-            if all(map(self.store.has, _artifacts(result))):
-                results[key], notices[key] = result, _NOTICES.validate_json(row.notices)
+            if all(map(self.store.has, calls.artifacts(result))):
+                results[key], notices[key] = result, NOTICES.validate_json(row.notices)
         self.store.forget([key for key in rows if key not in results])
-        missing = {call.key: call for call in calls if call.key not in results}
-        self._add(stage, remembered=len(calls) - len(missing))
-        self.sink(Progress(stage.name, len(calls) - len(missing), len(calls), len(results)))
-        for key, result, told in self._make(stage, [replace(c, line=names.get(k)) for k, c in missing.items()], len(calls)):
+        missing = {call.key: call for call in made if call.key not in results}
+        self._add(stage, remembered=len(made) - len(missing))
+        self.sink(Progress(stage.name, len(made) - len(missing), len(made), len(results)))
+        given = 0
+        for key, result, told in self._make(stage, [replace(c, line=names.get(k)) for k, c in missing.items()], len(made)):
             results[key], notices[key] = result, told
             self._add(stage, ran=1)
+            while given < len(made) and made[given].key in results:
+                yield results[made[given].key]
+                given += 1
         self._add(stage, seconds=time.monotonic() - began)
-        self._take_notices(number, [notice for call in calls for notice in notices[call.key]])
-        for call in calls:
+        self._take_notices(number, [notice for call in made for notice in notices[call.key]])
+        for call in made:
             if call.remembers:
                 self._new_state[call.remembers]["value"] = to_jsonable_python(results[call.key])
-        return [results[call.key] for call in calls]
+        for call in made[given:]:
+            yield results[call.key]
 
     def _deliver(self, number: int, stage: Stage[..., str], target: Path, args: Sequence[Any]) -> Path:
         began = time.monotonic()
@@ -259,7 +278,7 @@ class Run:
         row = self.store.look_up([call.key]).get(call.key)
         remembered = row is not None and self.store.delivered(target) == call.key
         if row and remembered:
-            notices = _NOTICES.validate_json(row.notices)
+            notices = NOTICES.validate_json(row.notices)
         else:
             self.sink(Progress(stage.name, 0, 100))
             with writing(target.parent):
@@ -268,44 +287,44 @@ class Run:
                 name, notices = self._run_stage(call, scratch)
                 self.store.deliver(scratch / name, target, call.key)
             self.store.forget([call.key])
-            self.store.remember([Remembered(call.key, stage.name, "null", _NOTICES.dump_json(notices).decode())])
+            self.store.remember([Remembered(call.key, stage.name, "null", NOTICES.dump_json(notices).decode())])
         self.sink(Progress(stage.name, 100, 100, 100 * remembered))
         self._add(stage, seconds=time.monotonic() - began, ran=not remembered, remembered=remembered)
         self._take_notices(number, notices)
         return target
 
-    def _make(self, stage: Stage[..., Any], calls: list[_Call], total: int) -> Iterator[tuple[str, Any, tuple[Notice, ...]]]:
+    def _make(self, stage: Stage[..., Any], missing: list[Call], total: int) -> Iterator[tuple[str, Any, tuple[Notice, ...]]]:
         """Runs the calls that are not remembered, yields their results and remembers them in small groups."""
-        waiting = {self._threads.submit(self._once, call, alone=total == 1): call for call in calls}
+        waiting = {self._threads.submit(self._once, call, alone=total == 1): call for call in missing}
         rows: list[Remembered] = []
-        committed, done = time.monotonic(), total - len(calls)
+        committed, done = time.monotonic(), total - len(missing)
         try:
             while waiting:
                 finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 self.check()
                 for future in finished:
                     result, notices = future.result()
-                    rows.append(_row(waiting.pop(future), result, notices))
+                    rows.append(calls.row(waiting.pop(future), result, notices))
                     # as the next run will read it: 40 for a float field would give later steps another key than 40.0
                     yield rows[-1].key, stage.returns.validate_json(rows[-1].output), notices
                 done += len(finished)
-                self.sink(Progress(stage.name, done, total, total - len(calls)))
+                self.sink(Progress(stage.name, done, total, total - len(missing)))
                 if rows and (not waiting or time.monotonic() - committed > COMMIT_S):
                     self.store.remember(rows)
                     rows, committed = [], time.monotonic()
         finally:
             for future, call in waiting.items():
                 if not future.cancel() and future.done() and not future.exception():
-                    rows.append(_row(call, *future.result()))  # finished while another failed
+                    rows.append(calls.row(call, *future.result()))  # finished while another failed
             if rows:
                 self.store.remember(rows)
 
-    def _once(self, call: _Call, *, alone: bool) -> tuple[Any, tuple[Notice, ...]]:
+    def _once(self, call: Call, *, alone: bool) -> tuple[Any, tuple[Notice, ...]]:
         self.check()
         with self.store.scratch() as scratch:
             return self._run_stage(call, scratch, alone=alone)
 
-    def _run_stage(self, call: _Call, scratch: Path, *, alone: bool = True) -> tuple[Any, tuple[Notice, ...]]:
+    def _run_stage(self, call: Call, scratch: Path, *, alone: bool = True) -> tuple[Any, tuple[Notice, ...]]:
         """Calls the function itself, with its engine if it has one."""
         stage = call.stage
 
@@ -337,60 +356,5 @@ class Run:
         return result, tuple(replace(notice, stage=notice.stage or stage.name) for notice in work.notices)
 
 
-@dataclass(frozen=True)
-class _Call:
-    """One call with its key; `remembers` names the Previous whose next value this call makes, `line` the line it is about."""
-
-    stage: Stage[..., Any]
-    key: str
-    args: tuple[Any, ...]
-    remembers: str | None
-    line: str | None = None
-
-
-def _edited(item: T, edit: Mapping[str, Any]) -> T:
-    """`item` with the fields of `edit`, checked."""
-    kind, id_ = type(item), cast("Any", item).id
-    known = {part.name for part in fields(cast("Any", item))}
-    unknown = [name for name in edit if name not in known]
-    if unknown:
-        raise BadInput(
-            f"the edit of line {id_} sets {unknown[0]!r}, which a line does not have", "correct it in the edits file"
-        )
-    try:
-        return TypeAdapter(kind).validate_json(json.dumps(to_jsonable_python(item) | dict(edit)), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInput(
-            f"the edit of line {id_} cannot be used: {where}: {first['msg']}", "correct it in the edits file"
-        ) from error
-
-
-def _row(call: _Call, result: Any, notices: tuple[Notice, ...]) -> Remembered:
-    output = call.stage.returns.dump_json(result).decode()
-    return Remembered(call.key, call.stage.name, output, _NOTICES.dump_json(notices).decode())
-
-
-def _digest(document: Any) -> str:
-    text = json.dumps(to_jsonable_python(document), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def _resolve(value: Any) -> Any:
     return cast("Handle[Any]", value).result() if isinstance(value, Handle) else value
-
-
-def _artifacts(value: Any) -> Iterator[Artifact]:
-    """Every artifact that a result mentions."""
-    if isinstance(value, Artifact):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in cast("Sequence[Any]", value):
-            yield from _artifacts(item)
-    elif isinstance(value, Mapping):
-        for item in cast("Mapping[Any, Any]", value).values():
-            yield from _artifacts(item)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for part in fields(value):
-            yield from _artifacts(getattr(value, part.name))

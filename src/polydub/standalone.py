@@ -1,23 +1,27 @@
-"""Stages on their own: translate a file, speak a text, mix a finished track."""
+"""Stages on their own: transcribe, diarize, separate and translate files, speak a text, mix a finished track."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polydub import pipeline
-from polydub.dubbing import Ears, Job, check_file, chooser, language_of_name, wanted
+from polydub import listening, pipeline
+from polydub.choosing import NONE, Chooser, Person
+from polydub.dubbing import Ears, Job, check_file, language_of_name, wanted
 from polydub.engines.base import Synthesizer
 from polydub.engines.pool import EnginePool
+from polydub.engines.registry import UNKNOWN
 from polydub.errors import BadInput, BadSettings
-from polydub.project import Project, write
-from polydub.runner import How, Run
+from polydub.project import write
+from polydub.runner import Handle, How, Run
 from polydub.stages import deliver, listen, speak, translate
 from polydub.store import Store
-from polydub.types import Cue, Notice, Part, Source
+from polydub.types import Cue, Notice, Part, Script, Segment, Source, Turn
+from polydub.wants import Texts, Wanted
 
 if TYPE_CHECKING:
     from polydub.config import Loaded
@@ -27,6 +31,129 @@ TEXT_FILES = frozenset({".srt", ".vtt", ".ass", ".ssa", ".json", ".txt"})
 
 def _store(loaded: Loaded) -> Store:
     return Store(loaded.settings.store or loaded.settings.output / ".polydub")
+
+
+@dataclass(frozen=True)
+class _Film:
+    """A file that is listened to: the run, how to choose engines, what is wanted of it, its sound in the making."""
+
+    run: Run
+    choose: Chooser
+    want: Wanted
+    source: Source
+    extracted: Handle[listen.Heard]
+
+
+@contextmanager
+def _film(job: Job, loaded: Loaded, ears: Ears) -> Generator[_Film]:
+    """Opens a file to be listened to. Raises BadInput, NoAudioTrack."""
+    check_file(job.media)
+    settings = loaded.settings
+    with ExitStack() as stack:
+        store = _store(loaded)
+        stack.callback(store.close)
+        run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
+        want = wanted("und", job, loaded, store)
+        source = run.step(listen.probe, run.adopt(job.media))
+        track = listen.audio_track(source, want.audio_track)
+        choose = Chooser(loaded, {}, Person(ears.ask, ears.progress))
+        yield _Film(run, choose, want, source, run.start(listen.extract, source, track))
+
+
+@dataclass(frozen=True)
+class Transcribed:
+    """What is said in a file, in segments of one speaker, with word times."""
+
+    script: Script
+    notices: tuple[Notice, ...]
+
+
+def transcribe_file(job: Job, loaded: Loaded, ears: Ears, tell: Callable[[Segment], None] | None = None) -> Transcribed:
+    """What is said in `job.media`, by recognition; a given transcript is aligned to the sound instead.
+
+    `tell` gets what is recognised as soon as it is, before speakers are known and sentences are cut.
+    Raises: BadInput, NoSpeech, and what engines raise.
+    """
+    with _film(job, loaded, ears) as film:
+        texts = replace(film.want.texts, own_tracks=False)
+        want = replace(
+            film.want, texts=texts, voice_mode="preset", listening=replace(film.want.listening, separate=False, word_times=True)
+        )
+        run = film.run
+        read = run.step(translate.read_script, film.source, texts, want.source_language, want.target)
+        film.choose(run, listening.kinds(read, want))
+        if tell and not read.script.segments:
+            _tell(film, read.script.language, tell)
+        given = listening.hear(run, film.extracted, read, want).given
+        return Transcribed(given.script, run.notices)
+
+
+def transcript(script: Script, form: str) -> str:
+    """A script as txt, srt, vtt or json; speakers are named where there are several."""
+    from polydub.report import exports
+
+    if form == "json":
+        return exports.transcript(script)
+    if form != "txt":
+        return deliver.write_cues(deliver.cues_of(deliver.said_in_source(script.segments), 0.0), form)
+    spoken = [s for s in script.segments if s.text]
+    many = len({s.speaker for s in spoken}) > 1
+    return "".join(f"{s.speaker}: {s.text}\n" if many else f"{s.text}\n" for s in spoken)
+
+
+def _tell(film: _Film, language: str, tell: Callable[[Segment], None]) -> None:
+    ear = listening.detect(film.run, film.extracted.result())
+    for said in listening.recognised(film.run, ear, language).said:
+        for segment in said:
+            tell(segment)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Who speaks when in a file."""
+
+    turns: tuple[Turn, ...]
+    notices: tuple[Notice, ...]
+
+
+def diarize_file(file: Path, loaded: Loaded, ears: Ears) -> Told:
+    """Who speaks when in `file`. Raises BadInput, and what engines raise."""
+    with _film(Job(file), loaded, ears) as film:
+        film.choose(film.run, {"vad": UNKNOWN, "embedding": UNKNOWN})
+        ear = listening.detect(film.run, film.extracted.result())
+        diarized = listening.start_diarization(film.run, ear, film.want.listening.speakers).result()
+        return Told(diarized.turns, film.run.notices)
+
+
+@dataclass(frozen=True)
+class Parted:
+    """The stems of a file, by name: 24-bit FLAC at 48 kHz, as long as the sound."""
+
+    stems: Mapping[str, Path]
+    notices: tuple[Notice, ...]
+
+
+def separate_file(file: Path, folder: Path | None, loaded: Loaded, ears: Ears) -> Parted:
+    """Dialogue and background of `file` as stems that sum to its sound, in `folder` (else in the output folder).
+
+    Raises: BadInput, BadSettings, and what engines raise.
+    """
+    if loaded.settings.separation == NONE:
+        raise BadSettings("--separation none leaves nothing to do", "name an engine, or leave it out")
+    with _film(Job(file), loaded, ears) as film:
+        run = film.run
+        film.choose(run, {"vad": UNKNOWN, "separation": UNKNOWN})
+        ear = listening.detect(run, film.extracted.result())
+        separated = listening.start_separation(run, ear).result()
+        listening.note_unseparated(run, ear, separated)
+        blocks = tuple(zip(ear.heard.sound.blocks, (s.dialogue for s in separated), strict=True))
+        halves = run.map(deliver.part, blocks)
+        place = folder or loaded.settings.output / file.stem / "stems"
+        made = {
+            name: run.deliver(deliver.stem, place / f"{name}.flac", tuple(getattr(h, name) for h in halves))
+            for name in ("dialogue", "background")
+        }
+        return Parted({name: handle.result() for name, handle in made.items()}, run.notices)
 
 
 @dataclass(frozen=True)
@@ -54,15 +181,13 @@ def translate_file(file: Path, target: str, loaded: Loaded, ears: Ears) -> Trans
         run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
         want = wanted(target, Job(file), loaded, store)
         given = _given(run, file, want.source_language, target)
-        lines = pipeline.write_lines(run, given, want, chooser(loaded, Project(store.folder, {}), target))
+        lines = pipeline.write_lines(run, given, want, Chooser(loaded, {}, Person(ears.ask, ears.progress)))
         form = file.suffix.lower()[1:] if file.suffix.lower() in TEXT_FILES - {".json", ".ssa"} else "srt"
         cues = [Cue(x.start, x.end, x.text, "" if x.speaker == translate.ONE_SPEAKER else x.speaker) for x in lines]
         return Translated(_written(cues, form), form, len(cues), run.notices)
 
 
 def _given(run: Run, file: Path, source_language: str, target: str) -> translate.Given:
-    from polydub.wants import Texts
-
     if file.suffix.lower() in TEXT_FILES:
         language = None if source_language == "auto" else source_language
         texts = Texts(run.adopt(file), language or language_of_name(file), own_tracks=False)
@@ -122,7 +247,7 @@ def speak_text(utterance: Utterance, loaded: Loaded, out: Path) -> Spoken:
         store = Store(folder / "store")
         stack.callback(store.close)
         run = stack.enter_context(Run(store, folder, How(), pool))
-        chooser(loaded, Project(folder, {}), target)(run, "tts", target)
+        Chooser(loaded, {})(run, {"tts": target})
         tts: Synthesizer = stack.enter_context(pool.borrow(run.tools["tts"], 1))
         voice = speak.voice(tts.voices(target), utterance.voice)
         audio = tts.synthesize(Part(" ".join(utterance.text.split()), target, voice, utterance.rate))

@@ -20,6 +20,8 @@ else:
     Samples = object
 
 RATE_HZ = 48_000  # sample rate of everything inside polydub
+HEAR_HZ = 16_000  # sample rate that listening engines are given, mono
+VAD_FRAME = 512  # samples at HEAR_HZ of one decision about speech: 32 ms
 FRAME = 1024  # samples in one AAC frame
 BLOCK_FRAMES = 1406
 BLOCK = BLOCK_FRAMES * FRAME  # samples in one block of a sound: 29.995 s
@@ -60,10 +62,11 @@ def bridged(spans: Sequence[Span], pause_s: float) -> tuple[Span, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Word(Span):
-    """One word as heard; confidence is 0 to 1, None when the engine gives none."""
+    """One word as heard; confidence is 0 to 1, None when the engine gives none; `estimated`: its times were not heard."""
 
     text: str = ""
     confidence: float | None = None
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,32 @@ class Sound:
     def duration(self) -> float:
         """Length in seconds."""
         return self.frames / RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A film as listening engines want it: mono at HEAR_HZ, FLAC, and where somebody speaks.
+
+    Attributes: blocks: number n holds samples ceil(n * BLOCK / 3) up to ceil((n + 1) * BLOCK / 3), without gaps.
+    frames: samples in all. spans: speech, in order, padded, not overlapping.
+    """
+
+    blocks: tuple[Artifact, ...]
+    frames: int
+    spans: tuple[Span, ...]
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.frames / HEAR_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt(Span):
+    """A stretch of a Speech, in film seconds: the blocks it lies in, the first of them number `first`."""
+
+    first: int = 0
+    blocks: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,13 +245,17 @@ class Line(Span):
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A voice of one engine. `settings` are numbers the engine understands (espeak-ng: pitch 0-99, range 0-99)."""
+    """A voice of one engine. `settings` are numbers the engine understands (espeak-ng: pitch 0-99, range 0-99).
+
+    `tone` is an equaliser laid over what the engine speaks: gains in dB at `audio.match.BANDS_HZ`; empty = none.
+    """
 
     engine: str
     name: str
     language: str
     label: str = ""
     settings: Mapping[str, float] = field(default_factory=dict[str, float])
+    tone: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +311,11 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Cue(Span):
-    """One subtitle. `text` may hold line breaks."""
+    """One subtitle. `text` may hold line breaks; `words`, where known, are those of the text in order."""
 
     text: str = ""
     speaker: str = ""
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

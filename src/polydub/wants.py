@@ -50,14 +50,30 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """How the film is listened to.
+
+    Attributes: separate: dialogue is taken out of the sound. diarize: speakers are told apart where the texts name none.
+    speakers: fewest and most, None when nobody told. word_times: given texts are aligned to the sound.
+    """
+
+    separate: bool = True
+    diarize: bool = True
+    speakers: tuple[int, int] | None = None
+    word_times: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
-    """One dub: one film, one target language. `source_language` "auto" = from the texts or tracks."""
+    """One dub: one film, one target language. `source_language` "auto" = from the texts, the tracks or the sound."""
 
     target: str
     source_language: str = "auto"
     audio_track: int | None = None
     translate: bool = True
     texts: Texts = field(default_factory=Texts)
+    listening: Listening = field(default_factory=Listening)
+    voice_mode: Literal["match", "preset", "single"] = "match"
     voices: Mapping[str, str] = field(default_factory=dict[str, str])
     timing: Timing = field(default_factory=Timing)
     mixing: Mixing = field(default_factory=Mixing)

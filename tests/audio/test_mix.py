@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polydub.audio.mix import Ducking, Laid, duck, lay
+from polydub.audio.mix import PAD_S, RAMP_S, Ducking, Laid, duck, lay, part
 from polydub.audio.signal import decibels, gain, peaks, resample, scaled
 from polydub.types import RATE_HZ, Span, bridged
 
@@ -26,7 +26,36 @@ def test_the_bed_is_at_its_depth_under_speech_and_untouched_far_from_it() -> Non
 def test_ducking_does_not_depend_on_where_a_block_begins(first: int, frames: int) -> None:
     spans = [Span(0.5, 1.7), Span(3.0, 4.2), Span(6, 6.5)]
     whole = duck(spans, 0, 410_000, HOW)
-    assert np.abs(duck(spans, first, frames, HOW) - whole[first : first + frames]).max() < 0.002
+    assert np.allclose(duck(spans, first, frames, HOW), whole[first : first + frames], atol=1e-6)
+
+
+def test_dialogue_goes_under_the_talk_and_nothing_else_is_touched() -> None:
+    source, dialogue = part([Span(2, 4)], [], 0, 6 * RATE_HZ, HOW)
+    reach = round((PAD_S + RAMP_S) * RATE_HZ) + 48
+    assert np.all(source == 1)
+    assert np.all(dialogue[round((2 - PAD_S) * RATE_HZ) + 48 : round((4 + PAD_S) * RATE_HZ) - 48] == 1)
+    assert not dialogue[: 2 * RATE_HZ - reach].any()
+    assert not dialogue[4 * RATE_HZ + reach :].any()
+    assert np.abs(np.diff(dialogue)).max() < 0.001
+
+
+def test_what_could_not_be_separated_is_ducked_and_the_change_is_gradual() -> None:
+    spans, failed = [Span(1, 5)], [Span(3, 9)]
+    source, dialogue = part(spans, failed, 0, 9 * RATE_HZ, HOW)
+    before, behind = slice(2 * RATE_HZ, round(2.9 * RATE_HZ)), slice(round(3.1 * RATE_HZ), 9 * RATE_HZ)
+    assert np.all(source[before] == 1)
+    assert np.all(dialogue[before] == 1)
+    assert np.allclose(source[behind], duck(spans, 0, 9 * RATE_HZ, HOW)[behind], atol=1e-6)
+    assert not dialogue[behind].any()
+    assert max(np.abs(np.diff(source)).max(), np.abs(np.diff(dialogue)).max()) < 0.001
+
+
+@given(first=st.integers(0, 300_000), frames=st.integers(1, 100_000))
+def test_parting_does_not_depend_on_where_a_block_begins(first: int, frames: int) -> None:
+    spans, failed = [Span(0.5, 1.7), Span(3.0, 4.2), Span(6, 6.5)], [Span(3.7, 5)]
+    whole = part(spans, failed, 0, 410_000, HOW)
+    for piece, curve in zip(part(spans, failed, first, frames, HOW), whole, strict=True):
+        assert np.allclose(piece, curve[first : first + frames], atol=1e-6)
 
 
 def test_without_speech_nothing_is_ducked() -> None:

@@ -10,6 +10,19 @@ import pytest
 import soundfile
 from command_line import FAKES, TARGET, Call, files
 
+from polydub.engines import registry
+from polydub.engines.base import Kind
+
+
+def put_holes(home: Path, kind: Kind, name: str, **values: object) -> None:
+    """Weights of an engine that have the right length, and hold nothing."""
+    engine = registry.get(kind, name)
+    for weight in engine.weights(registry.build_options(engine, values)):
+        for file in weight.files:
+            (home / weight.id).mkdir(parents=True, exist_ok=True)
+            with (home / weight.id / file.name).open("wb") as holes:
+                holes.truncate(file.bytes)
+
 
 class TestTranslate:
     def test_a_translation_is_put_beside_the_file_under_the_other_language(self, polydub: Call, film: Path) -> None:
@@ -149,10 +162,48 @@ class TestEngines:
         rows = polydub("engines", "--json").json
         names = {(row["kind"], row["name"]) for row in rows}
         assert {("tts", "espeak-ng"), ("tts", "fake"), ("mt", "apertium"), ("mt", "openai"), ("mt", "fake")} <= names
-        keys = {"kind", "name", "ready", "summary", "licence", "network", "languages", "reason", "fix"}
+        keys = {"kind", "name", "ready", "summary", "licence", "network", "languages", "lacking", "reason", "fix"}
         assert all(set(row) == keys for row in rows)
         assert all(row["ready"] or row["reason"] for row in rows)
+        assert not any(row["ready"] and row["lacking"] for row in rows)
         assert "es" in next(row for row in rows if row["name"] == "espeak-ng")["languages"]
+
+    def test_the_columns_stand_below_each_other(self, polydub: Call) -> None:
+        lines = [line for line in polydub("engines").out.splitlines() if not line.startswith(" ")]
+        kinds = {line.split()[0] for line in lines}
+        assert {"vad", "asr", "align", "embedding", "separation", "mt", "tts"} <= kinds
+        name = lines[0].index(lines[0].split()[1])
+        assert all(line[name - 1] == " " and line[name] != " " for line in lines)
+
+    def test_an_engine_without_its_weights_says_which_to_pull(self, polydub: Call) -> None:
+        told = polydub("engines")
+        found = [line.split() for line in told.out.splitlines()]
+        assert ["embedding", "resemblyzer", "weights", "missing"] in [words[:4] for words in found]
+        assert "mend it with: polydub models pull resemblyzer\n" in told.out
+        rows = {(row["kind"], row["name"]): row for row in polydub("engines", "--json").json}
+        row = rows["embedding", "resemblyzer"]
+        assert (row["ready"], row["lacking"]) == (False, ["resemblyzer"])
+        assert row["fix"] == "polydub models pull resemblyzer"
+
+    def test_an_engine_with_its_weights_is_ready(self, polydub: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        put_holes(Path("weights"), "embedding", "resemblyzer")
+        monkeypatch.setenv("POLYDUB_MODELS", "weights")
+        rows = {row["name"]: row for row in polydub("engines", "--json").json if row["kind"] == "embedding"}
+        assert (rows["resemblyzer"]["ready"], rows["resemblyzer"]["lacking"]) == (True, [])
+
+    def test_of_several_models_the_one_whose_weights_are_here_counts(
+        self, polydub: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put_holes(Path("weights"), "asr", "faster-whisper", model="base")
+        monkeypatch.setenv("POLYDUB_MODELS", "weights")
+
+        def row() -> tuple[bool, list[str]]:
+            found = next(r for r in polydub("engines", "--json").json if r["name"] == "faster-whisper")
+            return found["ready"], found["lacking"]
+
+        assert row() == (True, [])
+        monkeypatch.setenv("POLYDUB_ASR_MODEL", "tiny")
+        assert row() == (False, ["faster-whisper-tiny"])
 
     def test_voices_of_a_language_are_listed(self, polydub: Call) -> None:
         assert "high" in polydub("engines", "--voices", "Spanish", "--tts", "fake").out
@@ -164,14 +215,27 @@ class TestEngines:
 
 
 class TestDoctor:
-    def test_every_part_is_looked_at(self, polydub: Call) -> None:
-        rows = polydub("doctor", "--json").json
-        assert all(set(row) == {"name", "state", "text", "fix"} for row in rows)
-        states = {row["name"]: row["state"] for row in rows}
-        assert states["ffmpeg"] == "ok"
-        assert states["tts espeak-ng"] == "ok"
-        assert states["mt openai"] == "missing"
-        assert {"disk", "mt fake", "tts fake"} <= set(states)
+    def test_every_part_is_looked_at_and_every_kind_of_engine_works_for_a_moment(self, polydub: Call) -> None:
+        told = polydub("doctor", "--json")
+        rows = {row["name"]: row for row in told.json}
+        assert all(set(row) == {"name", "state", "text", "fix"} for row in told.json)
+        assert {"ffmpeg", "disk"} <= set(rows)
+        for name in ("vad silero", "asr fake", "align syllables", "embedding fingerprint", "separation mask", "tts espeak-ng"):
+            assert rows[name]["state"] == "ok", rows[name]
+            assert rows[name]["text"].endswith(" s")
+        assert rows["mt openai"]["state"] == "missing"
+        assert rows["embedding resemblyzer"]["state"] == "missing"
+        assert rows["embedding resemblyzer"]["fix"] == "polydub models pull resemblyzer"
+        assert told.status == 0, "what is missing is no failure"
+
+    def test_weights_that_are_damaged_are_bad(self, polydub: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        put_holes(Path("weights"), "embedding", "resemblyzer")
+        monkeypatch.setenv("POLYDUB_MODELS", "weights")
+        told = polydub("doctor", "--json")
+        assert told.status == 4
+        rows = {row["name"]: row for row in told.json}
+        assert rows["embedding resemblyzer"]["state"] == "bad"
+        assert rows["embedding resemblyzer"]["fix"]
 
     def test_a_variable_that_is_not_used_yet_is_told(self, polydub: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HF_TOKEN", "secret-value")

@@ -7,27 +7,32 @@ with their reason.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
+from conformity import Ready, each, usable
 from pydantic import SecretStr
 
 from polydub.engines import faults
-from polydub.engines.base import KINDS, Availability, Batch, Engine, Kind, Options, Request, Synthesizer, Translator
-from polydub.engines.registry import Broken, build_options, engines, identity
+from polydub.engines.base import KINDS, Availability, Batch, Engine, Kind, Options, Request, Synthesizer, Translator, Weight
+from polydub.engines.registry import build_options, engines, identity
 from polydub.errors import BadSettings, UnsupportedLanguage
 from polydub.types import Audio, Part
 
-ROWS = [(kind, name) for kind in KINDS for name in engines(kind)]
-HEAVY = ("torch", "onnxruntime", "transformers", "ctranslate2", "scipy", "av", "numpy", "httpx")
+GetReady = Callable[[Kind, str], Ready]
+HEAVY = (
+    *("torch", "onnxruntime", "transformers", "ctranslate2", "faster_whisper", "pocketsphinx", "huggingface_hub", "tokenizers"),
+    *("scipy", "av", "numpy", "httpx"),
+)
 IMPORT = """
 import sys
 def refuse(event, args):
@@ -45,28 +50,6 @@ SENTENCES = {
 }
 
 
-def each(*kinds: Kind) -> pytest.MarkDecorator:
-    rows = [row for row in ROWS if not kinds or row[0] in kinds]
-    return pytest.mark.parametrize(("kind", "name"), rows, ids=[f"{kind}:{name}" for kind, name in rows])
-
-
-def usable(kind: Kind, name: str) -> Engine:
-    row = engines(kind)[name]
-    assert not isinstance(row, Broken), row
-    return row
-
-
-def runnable(kind: Kind, name: str) -> tuple[Engine, Options]:
-    engine = usable(kind, name)
-    options = build_options(engine, {})
-    if engine.info.network:
-        pytest.skip(f"not run: {name} uses the network")
-    available = engine.check(options)
-    if not available.ready:
-        pytest.skip(f"not run: {available.reason}")
-    return engine, options
-
-
 @each()
 def test_the_facts_are_complete(kind: Kind, name: str) -> None:
     info = usable(kind, name).info
@@ -75,9 +58,33 @@ def test_the_facts_are_complete(kind: Kind, name: str) -> None:
     assert info.homepage.startswith("https://") or name == "fake"
     assert info.devices <= {"cpu", "cuda", "mps", "rocm"} and info.devices
     assert info.parallel >= 0 and info.batch >= 1 and min(info.memory_mib) >= 0
-    for weight in info.weights:
-        assert all(getattr(weight, f.name) not in ("", 0, None) for f in fields(weight)), weight
-        assert len(weight.sha256) == 64
+    assert info.piece_s > 0
+
+
+def _weights(engine: Engine) -> list[Weight]:
+    """What the engine needs without options, and with each model that `auto` may take."""
+    models = [model for several in engine.models.values() for model in several]
+    return [w for v in ({}, *({"model": m} for m in models)) for w in engine.weights(build_options(engine, v))]
+
+
+@each()
+def test_weights_are_pinned_and_their_licence_and_length_are_told(kind: Kind, name: str) -> None:
+    engine = usable(kind, name)
+    assert set(engine.models) <= {"low", "medium", "high"}
+    for weight in _weights(engine):
+        assert weight.id and weight.revision and weight.licence
+        assert weight.revision not in ("main", "master", "latest")
+        assert weight.source == "files" or weight.source.startswith(("hub:", "wheel:"))
+        assert weight.files and len({file.name for file in weight.files}) == len(weight.files)
+        for file in weight.files:
+            assert re.fullmatch("[0-9a-f]{64}", file.sha256), file
+            assert file.bytes > 0 and not Path(file.name).is_absolute() and ".." not in Path(file.name).parts
+            assert weight.source != "files" or file.url.startswith("https://")
+
+
+def test_weights_of_one_id_are_the_same_for_every_engine() -> None:
+    rows = [w for kind in KINDS for row in engines(kind).values() if isinstance(row, Engine) for w in _weights(row)]
+    assert len({weight.id for weight in rows}) == len(set(rows))
 
 
 @each()
@@ -149,13 +156,6 @@ def check_texts(batch: Batch, answers: Sequence[str]) -> None:
         assert bool(answer.strip()) == bool(request.text.strip())
 
 
-@pytest.fixture
-def nothing_left(children: Callable[[], set[int]]) -> Iterator[None]:
-    """After the test no process that it started lives."""
-    yield
-    assert not children()
-
-
 def spoken(engine: Engine, options: Options) -> tuple[str, tuple[str, ...]]:
     has = engine.languages(options)
     language = next((tag for tag in SENTENCES if has is None or tag in has), "") or min(has or {"en"})
@@ -164,10 +164,11 @@ def spoken(engine: Engine, options: Options) -> tuple[str, tuple[str, ...]]:
 
 @each("tts")
 @pytest.mark.usefixtures("socket_disabled", "nothing_left")
-def test_speech_is_sound_and_blank_text_is_nothing(kind: Kind, name: str) -> None:
-    engine, options = runnable(kind, name)
+def test_speech_is_sound_and_blank_text_is_nothing(ready: GetReady, kind: Kind, name: str) -> None:
+    row = ready(kind, name)
+    engine, options = row.engine, row.options
     language, sentences = spoken(engine, options)
-    with engine.load(options, {}, "cpu") as speech:
+    with row.load() as speech:
         voices = _voices(speech, engine, language)
         for voice in voices[:3]:
             for text in (*sentences, " ".join(sentences)):
@@ -186,26 +187,28 @@ def _voices(speech: Synthesizer, engine: Engine, language: str) -> Sequence[Any]
 
 @each("tts")
 @pytest.mark.usefixtures("socket_disabled", "nothing_left")
-def test_speech_is_the_same_again_in_any_order_where_that_is_promised(kind: Kind, name: str) -> None:
-    engine, options = runnable(kind, name)
+def test_speech_is_the_same_again_in_any_order_where_that_is_promised(ready: GetReady, kind: Kind, name: str) -> None:
+    row = ready(kind, name)
+    engine, options = row.engine, row.options
     if not engine.info.deterministic:
         pytest.skip(f"not run: {name} does not promise it")
     language, sentences = spoken(engine, options)
-    with engine.load(options, {}, "cpu") as speech:
+    with row.load() as speech:
         parts = [Part(text, language, voice) for text in sentences for voice in speech.voices(language)[:4]]
         first = [speech.synthesize(part).samples.tobytes() for part in parts]
-    with engine.load(options, {}, "cpu") as speech:
+    with row.load() as speech:
         assert [speech.synthesize(part).samples.tobytes() for part in reversed(parts)] == first[::-1]
 
 
 @each("tts")
 @pytest.mark.usefixtures("socket_disabled", "nothing_left")
-def test_a_faster_rate_is_shorter_where_rate_is_a_feature(kind: Kind, name: str) -> None:
-    engine, options = runnable(kind, name)
+def test_a_faster_rate_is_shorter_where_rate_is_a_feature(ready: GetReady, kind: Kind, name: str) -> None:
+    row = ready(kind, name)
+    engine, options = row.engine, row.options
     if "rate" not in engine.info.features:
         pytest.skip(f"not run: {name} has no rate")
     language, sentences = spoken(engine, options)
-    with engine.load(options, {}, "cpu") as speech:
+    with row.load() as speech:
         voice = speech.voices(language)[0]
         slow, normal, fast = (
             speech.synthesize(Part(" ".join(sentences), language, voice, r)).duration for r in (0.85, 1.0, 1.3)
@@ -215,12 +218,32 @@ def test_a_faster_rate_is_shorter_where_rate_is_a_feature(kind: Kind, name: str)
 
 @each("tts")
 @pytest.mark.usefixtures("socket_disabled", "nothing_left")
-def test_a_language_it_does_not_speak_is_refused(kind: Kind, name: str) -> None:
-    engine, options = runnable(kind, name)
+def test_a_language_it_does_not_speak_is_refused(ready: GetReady, kind: Kind, name: str) -> None:
+    row = ready(kind, name)
+    engine, options = row.engine, row.options
     if engine.languages(options) is None:
         pytest.skip(f"not run: {name} takes any language")
-    with engine.load(options, {}, "cpu") as speech, pytest.raises(UnsupportedLanguage):
+    with row.load() as speech, pytest.raises(UnsupportedLanguage):
         speech.voices("xx-unknown")
+
+
+@each("tts", having=lambda engine: "stock" in engine.info.features)
+@pytest.mark.usefixtures("socket_disabled", "nothing_left")
+def test_a_stock_of_voices_is_wide_and_each_has_others_near_to_it(ready: GetReady, kind: Kind, name: str) -> None:
+    row = ready(kind, name)
+    language, sentences = spoken(row.engine, row.options)
+    with row.load() as speech:
+        stock = speech.stock(language)
+        near = speech.near(stock[0])
+        assert len(stock) > len(speech.voices(language))
+        for voices in (stock, near):
+            assert all((voice.engine, voice.language) == (name, language) for voice in voices)
+            assert len({(voice.name, *sorted(voice.settings.items())) for voice in voices}) == len(voices)
+        for voice in (*stock[:: max(1, len(stock) // 3)], *near[:1]):
+            check_sound(speech.synthesize(Part(sentences[0], language, voice)), len(sentences[0]))
+        if row.engine.languages(row.options) is not None:
+            with pytest.raises(UnsupportedLanguage):
+                speech.stock("xx-unknown")
 
 
 def _batch(engine: Engine, options: Options) -> Batch:
@@ -233,10 +256,11 @@ def _batch(engine: Engine, options: Options) -> Batch:
 
 @each("mt")
 @pytest.mark.usefixtures("socket_disabled", "nothing_left")
-def test_a_translation_keeps_count_and_order_and_empty_stays_empty(kind: Kind, name: str) -> None:
-    engine, options = runnable(kind, name)
+def test_a_translation_keeps_count_and_order_and_empty_stays_empty(ready: GetReady, kind: Kind, name: str) -> None:
+    row = ready(kind, name)
+    engine, options = row.engine, row.options
     batch = _batch(engine, options)
-    with engine.load(options, {}, "cpu") as translator:
+    with row.load() as translator:
         answers = translator.translate(batch)
         check_texts(batch, answers)
         assert answers[0] == answers[-1] and len(set(answers)) == 4
@@ -248,11 +272,12 @@ def test_a_translation_keeps_count_and_order_and_empty_stays_empty(kind: Kind, n
 
 @each("mt")
 @pytest.mark.usefixtures("socket_disabled", "nothing_left")
-def test_a_pair_it_does_not_translate_is_refused(kind: Kind, name: str) -> None:
-    engine, options = runnable(kind, name)
+def test_a_pair_it_does_not_translate_is_refused(ready: GetReady, kind: Kind, name: str) -> None:
+    row = ready(kind, name)
+    engine, options = row.engine, row.options
     if engine.languages(options) is None:
         pytest.skip(f"not run: {name} takes any pair")
-    with engine.load(options, {}, "cpu") as translator, pytest.raises(UnsupportedLanguage):
+    with row.load() as translator, pytest.raises(UnsupportedLanguage):
         translator.translate(Batch("xx-unknown", "es", (Request("1", "a"),)))
 
 
@@ -303,9 +328,9 @@ def test_bad_translations_are_noticed(fault: faults.TranslationFault) -> None:
         check_texts(batch, translator.translate(batch))
 
 
-def test_the_fake_voice_costs_less_than_a_millisecond_a_line() -> None:
-    engine, options = runnable("tts", "fake")
-    with engine.load(options, {}, "cpu") as speech:
+def test_the_fake_voice_costs_less_than_a_millisecond_a_line(ready: GetReady) -> None:
+    row = ready("tts", "fake")
+    with row.load() as speech:
         part = Part("A line of about sixty characters, as a film has them, or so.", "en", speech.voices("en")[0])
         speech.synthesize(part)
         times = []

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from polydub import languages
-from polydub.engines.base import Engine, Options, Synthesizer
+from polydub.engines.base import Engine, Options, Stock, Synthesizer
 from polydub.engines.registry import get, match_language
 from polydub.engines.tts import espeak
 from polydub.errors import BadSettings, EngineFailed, UnsupportedLanguage
@@ -367,3 +368,65 @@ def _ask_worker(library: str, data: str) -> tuple[dict[str, object], bytes]:
         worker.stdin.write(json.dumps(line).encode() + b"\n")
         worker.stdin.flush()
         return header, worker.stdout.read(json.loads(worker.stdout.readline())["bytes"])
+
+
+JOKES = {"anikarobot", "unirobot", "whisper", "whisperf", "croak", "grandpa", "kaukovalta", "demonic", "announcer", "tweaky"}
+
+
+@pytest.mark.parametrize("language", ["es", "ru", "zh"])
+def test_the_stock_is_wide_has_no_joke_voices_and_all_of_it_speaks(speech: Stock, language: str) -> None:
+    stock = speech.stock(language)
+    assert len({(v.name, *v.settings.items()) for v in stock}) == len(stock)
+    assert {v.language for v in stock} == {language}
+    variants = {v.name.partition("+")[2].casefold() for v in stock}
+    assert 20 <= len(variants) <= 30
+    assert not variants & JOKES and not any(v.startswith("robosoft") for v in variants)
+    with ThreadPoolExecutor(4) as pool:
+        heard = list(pool.map(speech.synthesize, [Part("1 2 3", language, voice) for voice in stock]))
+    assert all(np.abs(a.samples).max() > 0.05 for a in heard)
+    pitches = [hz for a in heard if (hz := pitch_hz(a)) == hz]
+    assert min(pitches) < 80 and max(pitches) > 270
+
+
+def test_a_stock_of_an_unknown_language_is_refused(speech: Stock) -> None:
+    with pytest.raises(UnsupportedLanguage):
+        speech.stock("ess")
+
+
+def test_near_voices_are_the_same_variant_a_little_lower_and_higher(speech: Stock) -> None:
+    voice = next(v for v in speech.stock("es") if v.name == "es+m3" and v.settings["pitch"] == 50)
+    voice = replace(voice, tone=(1.0, -1.0))
+    near = speech.near(voice)
+    assert len(near) > 8
+    assert voice not in near
+    assert len({tuple(v.settings.items()) for v in near}) == len(near)
+    assert {(v.name, v.tone, v.language) for v in near} == {(voice.name, voice.tone, "es")}
+    wanted = pitch_hz(speech.synthesize(Part(LINES["es"], "es", voice)))
+    moved = [12 * np.log2(pitch_hz(speech.synthesize(Part(LINES["es"], "es", v))) / wanted) for v in near]
+    assert min(moved) < -0.7 and max(moved) > 0.7
+    assert max(map(abs, moved)) < 4
+
+
+@pytest.mark.parametrize("pitch", [0, 99])
+def test_near_voices_keep_to_what_espeak_has(speech: Stock, pitch: int) -> None:
+    near = speech.near(Voice("espeak-ng", "es+m3", "es", settings={"pitch": pitch}))
+    assert near
+    assert all(0 <= v.settings["pitch"] <= 99 for v in near)
+
+
+def test_a_longer_vocal_tract_lowers_the_formants_and_keeps_the_pace(speech: Synthesizer) -> None:
+    small, own, large = (speech.synthesize(part(LINES["es"], "es+m3", tract=t)) for t in (90, 100, 110))
+    assert digest(own) == digest(speech.synthesize(part(LINES["es"], "es+m3")))
+    assert (small.rate_hz, own.rate_hz, large.rate_hz) == (24_500, 22_050, 20_000)
+    assert small.duration == pytest.approx(own.duration, rel=0.04)
+    assert large.duration == pytest.approx(own.duration, rel=0.04)
+    assert pitch_hz(small) / pitch_hz(large) == pytest.approx(24.5 / 20, rel=0.05)
+    assert centroid_hz(small) > 1.01 * centroid_hz(own) > 1.02 * centroid_hz(large)
+
+
+def centroid_hz(audio: Audio) -> float:
+    """Mean frequency of the power above 500 Hz."""
+    power = np.abs(np.fft.rfft(audio.samples[0])) ** 2
+    hz = np.fft.rfftfreq(audio.samples.shape[1], 1 / audio.rate_hz)
+    heard = (hz > 500) & (hz < 6000)
+    return float((hz * power)[heard].sum() / power[heard].sum())

@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field, SecretStr
 
 from polydub.engines import faults, registry
-from polydub.engines.base import READY, Availability, Engine, Info, Options, Weight
+from polydub.engines.base import READY, Availability, Engine, Info, Options, Weight, WeightFile
 from polydub.engines.registry import Broken, Choice, Need
 from polydub.errors import BadSettings, Missing, MissingExtra, UnknownEngine, UnsupportedLanguage
 
@@ -138,8 +138,8 @@ def test_a_wrong_secret_is_not_repeated_in_the_error() -> None:
 
 
 def test_identity_holds_what_can_change_a_result_and_nothing_else() -> None:
-    weight = Weight("w", "r1", "0" * 64, 1, "MIT", "", True)
-    theirs = engine(package="pydantic", weights=(weight,))
+    weight = Weight("w", "r1", "hub:a/b", "MIT", True, (WeightFile("w.bin", "0" * 64, 1),))
+    theirs = replace(engine(package="pydantic"), weights=lambda options: (weight,))
     one = registry.identity(theirs, Settings(threads=1), "cuda:0")
     other = registry.identity(theirs, Settings(threads=8), "cuda:1")
     assert one == other
@@ -147,7 +147,7 @@ def test_identity_holds_what_can_change_a_result_and_nothing_else() -> None:
     assert one != registry.identity(theirs, Settings(count=2), "cuda:0")
     assert one != registry.identity(theirs, Settings(), "cpu")
     assert one != registry.identity(
-        replace(theirs, info=replace(theirs.info, weights=(replace(weight, revision="r2"),))), Settings(), "cuda"
+        replace(theirs, weights=lambda options: (replace(weight, revision="r2"),)), Settings(), "cuda"
     )
     assert json.loads(json.dumps(one)) == one
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polydub.text.cues import close_gaps, split_into_cues, write_ass, write_srt, write_vtt
+from polydub.text.cues import close_gaps, split_into_cues, timed, write_ass, write_srt, write_vtt
 from polydub.text.subtitles import parse_subtitles
-from polydub.types import Cue, Span
+from polydub.types import Cue, Span, Word
 
 words = st.lists(st.text(alphabet="abcdefghijABC.,?!éñ'-", min_size=1, max_size=14), min_size=1, max_size=80)
 spans = st.tuples(st.integers(0, 10**6), st.integers(1, 60_000)).map(lambda t: Span(t[0] / 1000, (t[0] + t[1]) / 1000))
@@ -197,3 +197,21 @@ def test_cues_without_text_are_not_written_and_no_cues_make_an_empty_file() -> N
 def test_ass_has_no_live_braces_and_keeps_its_columns() -> None:
     written = write_ass([Cue(1, 2, "{\\pos(1,1)}a, b\nc", "Ann, Bob")], "t")
     assert written.endswith("Dialogue: 0,0:00:01.00,0:00:02.00,Default,Ann Bob,0,0,0,,｛＼pos(1,1)｝a, b\\Nc\n")
+
+
+def test_word_times_show_in_vtt_where_they_rise_inside_the_cue() -> None:
+    words = (Word(1.0, 1.2, "Tea"), Word(1.4, 1.6, "&"), Word(1.4, 1.9, "milk"), Word(4.0, 4.1, "late"))
+    cue = Cue(1.0, 3.0, "Tea &\nmilk late", "", words)
+    assert "Tea <00:00:01.400>&amp;\nmilk late\n" in write_vtt([cue])
+
+
+def test_cues_of_a_cut_text_begin_with_their_words() -> None:
+    text = " ".join(f"word{n} and then some more text that fills a line," for n in range(6))
+    span = Span(0.0, 24.0)
+    times = [Word(n * 0.3, n * 0.3 + 0.25, word) for n, word in enumerate(text.split())]
+    plain = split_into_cues(text, span)
+    cut = timed(plain, times)
+    assert len(cut) > 2 and [c.text for c in cut] == [c.text for c in plain]
+    starts = {word.start for word in times}
+    assert all(cue.start in starts and cue.words[0].start == cue.start for cue in cut[1:])
+    assert timed(plain, times[1:]) == plain

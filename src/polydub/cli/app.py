@@ -8,12 +8,16 @@ import click
 
 COMMANDS = {
     "dub": ("dub", "Dub videos into other languages."),
+    "transcribe": ("transcribe", "Write down what is said in a file."),
+    "diarize": ("transcribe", "Tell who speaks when in a file."),
+    "separate": ("transcribe", "Part the sound of a file into dialogue and background."),
     "translate": ("translate", "Translate a subtitle file, or the subtitles inside a video."),
     "speak": ("speak", "Speak a text into a sound file."),
     "mix": ("mix", "Lay a finished speech track over a video's own sound."),
     "sample": ("sample", "Make a small video to try things with."),
     "engines": ("inspect", "Show the engines: what is there, what is missing, what mends it."),
     "doctor": ("inspect", "Check programs, engines, disk and settings."),
+    "models": ("models", "List, pull, verify and remove model weights."),
     "config": ("settings", "Show the settings and where they come from."),
     "clean": ("settings", "Delete remembered work."),
     "completion": ("settings", "Print the shell completion script."),

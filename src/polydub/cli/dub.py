@@ -6,16 +6,18 @@ from typing import Any
 
 import click
 
+from polydub.choosing import check_choices
 from polydub.cli import inputs, output
 from polydub.cli.options import NAME, common, read, settings_options
 from polydub.cli.progress import Meter
 from polydub.config import Loaded
-from polydub.dubbing import Ears, Job, Outcome, check_choices, dub_film
+from polydub.dubbing import Ears, Job, Outcome, dub_film
 from polydub.engines.pool import EnginePool
 from polydub.errors import SOME_FAILED, Cancelled, PolydubError
 
 SETTINGS = (
-    "to", "source_language", "voice", "mt", "tts", "mode", "device", "audio_track", "no_translate", "max_rate", "min_rate",
+    "to", "source_language", "voice", "voice_mode", "asr", "asr_model", "diarization", "speakers", "separation", "mt", "tts",
+    "models", "download", "mode", "device", "audio_track", "no_translate", "max_rate", "min_rate",
     "comfortable_rate", "early_s", "gap_s",
     "loudness", "lufs", "ducking_db", "audio_bit_rate_kbps", "subs", "subs_format", "format", "output", "store", "offline",
     "strict", "jobs",
@@ -73,7 +75,7 @@ def _one(job: Job, loaded: Loaded, pool: EnginePool, given: dict[str, Any], *, a
     """Dubs one film; in a batch a failure is told and isolated."""
     try:
         with Meter() as meter:
-            ears = Ears(meter.show, meter.say, given["reconsider"], given["debug"])
+            ears = Ears(meter.show, meter.say, meter.ask, given["reconsider"], given["debug"])
             outcomes = dub_film(job, loaded, pool, ears)
     except Cancelled:
         raise

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -15,13 +17,18 @@ from polydub.cli import output
 from polydub.cli.options import common, read
 from polydub.config import Loaded, engine_values
 from polydub.engines import registry
-from polydub.engines.base import KINDS, Batch, Engine, Kind, Part, Request
-from polydub.errors import BadSettings, Missing, PolydubError
+from polydub.engines.base import KINDS, Batch, Engine, Kind, Part, Request, Weight
+from polydub.engines.registry import Chosen, LackingWeights, Need
+from polydub.errors import Missing, PolydubError
+from polydub.types import HEAR_HZ, RATE_HZ, Span
+
+if TYPE_CHECKING:
+    from polydub.types import Audio
 
 
 @dataclass(frozen=True)
 class Row:
-    """One engine as it stands on this machine."""
+    """One engine as it stands on this machine; `lacking` are the ids of the weights without which it is not ready."""
 
     kind: Kind
     name: str
@@ -30,8 +37,14 @@ class Row:
     licence: str
     network: bool
     languages: tuple[str, ...] | None
-    reason: str
-    fix: str
+    lacking: tuple[str, ...] = ()
+    reason: str = ""
+    fix: str = ""
+
+    @property
+    def state(self) -> str:
+        """In a word or two."""
+        return "ready" if self.ready else "weights missing" if self.lacking else "missing"
 
 
 def rows(loaded: Loaded) -> list[Row]:
@@ -40,7 +53,7 @@ def rows(loaded: Loaded) -> list[Row]:
     for kind in KINDS:
         for name, engine in registry.engines(kind).items():
             if isinstance(engine, registry.Broken):
-                found.append(Row(kind, name, False, "", "", False, (), engine.reason, ""))
+                found.append(Row(kind, name, False, "", "", False, (), reason=engine.reason))
             else:
                 found.append(_row(engine, loaded))
     return found
@@ -48,11 +61,43 @@ def rows(loaded: Loaded) -> list[Row]:
 
 def _row(engine: Engine, loaded: Loaded) -> Row:
     info = engine.info
-    options = registry.build_options(engine, engine_values(loaded, info.kind, info.name))
-    state = engine.check(options)
-    known = engine.languages(options)
+    known = engine.languages(registry.build_options(engine, _values(engine, loaded)))
     spoken = None if known is None else tuple(sorted(known))
-    return Row(info.kind, info.name, state.ready, info.summary, info.licence, info.network, spoken, state.reason, state.fix)
+    facts = (info.summary, info.licence, info.network, spoken)
+    try:
+        _chosen(engine, loaded)
+    except Missing as error:
+        lacking = tuple(w.id for w in error.weights) if isinstance(error, LackingWeights) else ()
+        reason = error.message.removeprefix(f"{info.name}: ")
+        return Row(info.kind, info.name, False, *facts, lacking, reason, error.hint)
+    return Row(info.kind, info.name, True, *facts)
+
+
+def _values(engine: Engine, loaded: Loaded) -> dict[str, object]:
+    """What the settings say about its options."""
+    info, model = engine.info, loaded.settings.asr_model
+    values = engine_values(loaded, info.kind, info.name)
+    takes_model = info.kind == "asr" and model and "model" in engine.options.model_fields
+    return {**values, "model": model} if takes_model else values
+
+
+def _chosen(engine: Engine, loaded: Loaded) -> Chosen:
+    """The engine as a dub would use it, in any of its languages. Raises Missing and its kinds."""
+    info, values = engine.info, _values(engine, loaded)
+    known = engine.languages(registry.build_options(engine, values))
+    language = min(known) if known else "en>es" if info.kind == "mt" else registry.UNKNOWN
+    return registry.choose(info.name, _need(loaded, info.kind, language, {info.name: values}))
+
+
+def _need(loaded: Loaded, kind: Kind, language: str, options: Mapping[str, Mapping[str, object]]) -> Need:
+    from polydub import models
+
+    home = loaded.settings.models_home
+
+    def find(weight: Weight) -> Path | None:
+        return models.find(weight, home)
+
+    return Need(kind, language, options=options, mode=loaded.settings.mode, find=find)
 
 
 @click.command()
@@ -66,27 +111,36 @@ def engines(voices: str | None, tts: str, **given: Any) -> int:
         return _show_voices(voices, tts, loaded, given["as_json"])
     found = rows(loaded)
     if given["as_json"]:
-        output.result_json([_json(row) for row in found])
+        output.result_json([asdict(row) for row in found])
         return 0
+    wide = [max(len(cells[n]) for cells in map(_cells, found)) for n in range(3)]
     for row in found:
-        spoken = (
-            "any language" if row.languages is None else f"{len(row.languages)} {'pairs' if row.kind == 'mt' else 'languages'}"
-        )
-        state = "ready" if row.ready else "missing"
-        network = ", uses the network" if row.network else ""
-        output.result(output.clean(f"{row.kind:<4} {row.name:<12} {state:<8} {spoken}{network}; {row.licence}"))
-        if given["verbose"] and row.summary:
-            output.result(f"     {row.summary}")
-        if given["verbose"] and row.languages:
-            output.result(f"     {' '.join(row.languages)}")
-        if not row.ready:
-            output.result(output.clean(f"     {row.reason}" + (f"; mend it with: {row.fix}" if row.fix else "")))
+        for line in _lines(row, wide, given["verbose"]):
+            output.result(output.clean(line))
     return 0
 
 
-def _json(row: Row) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in row.__dataclass_fields__}
-    return values | {"languages": None if row.languages is None else list(row.languages)}
+def _cells(row: Row) -> tuple[str, str, str]:
+    return row.kind, row.name, row.state
+
+
+def _lines(row: Row, wide: Iterable[int], verbose: bool) -> Iterable[str]:
+    cells = " ".join(f"{cell:<{width}}" for cell, width in zip(_cells(row), wide, strict=True))
+    network = ", uses the network" if row.network else ""
+    yield f"{cells} {_spoken(row)}{network}; {row.licence}"
+    if verbose and row.summary:
+        yield f"     {row.summary}"
+    if verbose and row.languages:
+        yield f"     {' '.join(row.languages)}"
+    if not row.ready:
+        yield f"     {row.reason}" + (f"; mend it with: {row.fix}" if row.fix else "")
+
+
+def _spoken(row: Row) -> str:
+    if row.languages is None:
+        return "any language"
+    count, noun = len(row.languages), "pair" if row.kind == "mt" else "language"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _show_voices(language: str, tts: str, loaded: Loaded, as_json: bool) -> int:
@@ -94,9 +148,9 @@ def _show_voices(language: str, tts: str, loaded: Loaded, as_json: bool) -> int:
 
     tag = languages.parse(language)
     options = {name: engine_values(loaded, "tts", name) for name in registry.engines("tts")}
-    need = registry.Need("tts", tag, loaded.settings.offline, options)
+    need = replace(_need(loaded, "tts", tag, options), offline=loaded.settings.offline)
     chosen = registry.choose(tts, need)
-    with chosen.engine.load(chosen.options, {}, "cpu") as engine:
+    with chosen.engine.load(chosen.options, chosen.weights, "cpu") as engine:
         found = engine.voices(tag)
     if as_json:
         output.result_json([{"name": v.name, "label": v.label, "settings": dict(v.settings)} for v in found])
@@ -119,7 +173,7 @@ class Check:
 @click.command()
 @common
 def doctor(**given: Any) -> int:
-    """Check programs, engines, disk and settings; each engine that is there works for a moment."""
+    """Check programs, engines, disk and settings; each engine that is ready works for a moment."""
     loaded = read({}, given["job"])
     checks = [*_programs(), _disk(loaded), *_settings(loaded), *_engines(loaded)]
     if given["as_json"]:
@@ -167,25 +221,83 @@ def _engines(loaded: Loaded) -> Iterable[Check]:
 
 def _try(name: str, row: Row, loaded: Loaded) -> Check:
     """Lets an engine work for a moment."""
-    engine = registry.get(row.kind, row.name)
     began = time.monotonic()
     try:
-        options = registry.build_options(engine, engine_values(loaded, row.kind, row.name))
-        with engine.load(options, {}, "cpu") as loaded_engine:
-            text = _use(row, loaded_engine)
+        chosen = _chosen(registry.get(row.kind, row.name), loaded)
+        with chosen.engine.load(chosen.options, chosen.weights, "cpu") as engine:
+            use = _USES.get(row.kind)
+            text = use(engine, row) if use else "loaded"
     except PolydubError as error:
         return Check(name, "bad", error.message, error.hint)
     return Check(name, "ok", f"{text} in {time.monotonic() - began:.2f} s")
 
 
-def _use(row: Row, engine: Any) -> str:
-    if row.kind == "tts":
-        voice = engine.voices("en")[0]
-        audio = engine.synthesize(Part("One, two, three.", "en", voice))
-        return f"spoke {audio.duration:.1f} s"
-    if row.kind == "mt":
-        pair = sorted(row.languages or ("en>es",))[0]
-        source, target = pair.split(">")
-        engine.translate(Batch(source, target, (Request("1", "1, 2, 3."),)))
-        return f"translated {pair}"
-    raise BadSettings(f"doctor does not know how to try a {row.kind} engine")
+def _detect(engine: Any, _: Row) -> str:
+    return f"judged {len(engine.probabilities(_buzz(HEAR_HZ)))} frames"
+
+
+def _recognise(engine: Any, _: Row) -> str:
+    sound = _buzz(HEAR_HZ)
+    for _ in engine.transcribe(sound, None):
+        pass
+    return f"listened to {sound.duration:.1f} s"
+
+
+def _align(engine: Any, row: Row) -> str:
+    text = "one two three"
+    found = engine.align(_buzz(HEAR_HZ), text, _language(row))
+    return f"aligned {len(found)} words" if found else f"compared {len(text.split())} words with a sound"
+
+
+def _embed(engine: Any, _: Row) -> str:
+    sound = _buzz(HEAR_HZ)
+    return f"described a voice by {engine.embed(sound, (Span(0.0, sound.duration),)).shape[1]} numbers"
+
+
+def _separate(engine: Any, _: Row) -> str:
+    sound = _buzz(RATE_HZ)
+    engine.separate(sound, (Span(0.4, 1.6),))
+    return f"separated {sound.duration:.1f} s"
+
+
+def _speak(engine: Any, row: Row) -> str:
+    language = _language(row)
+    audio = engine.synthesize(Part("One, two, three.", language, engine.voices(language)[0]))
+    return f"spoke {audio.duration:.1f} s"
+
+
+def _translate(engine: Any, row: Row) -> str:
+    pair = sorted(row.languages or ("en>es",))[0]
+    source, target = pair.split(">")
+    engine.translate(Batch(source, target, (Request("1", "1, 2, 3."),)))
+    return f"translated {pair}"
+
+
+# What doctor lets an engine of each kind do; of the other kinds it only loads them.
+_USES: Mapping[Kind, Callable[[Any, Row], str]] = MappingProxyType(
+    {
+        "vad": _detect,
+        "asr": _recognise,
+        "align": _align,
+        "embedding": _embed,
+        "separation": _separate,
+        "mt": _translate,
+        "tts": _speak,
+    }
+)
+
+
+def _language(row: Row) -> str:
+    """English, or the first that the engine has."""
+    return "en" if not row.languages or "en" in row.languages else row.languages[0]
+
+
+def _buzz(rate_hz: int) -> Audio:
+    """Two seconds of a buzz of 140 Hz in syllables, as far as an engine can tell: mono."""
+    import numpy as np
+
+    from polydub.types import Audio
+
+    at = np.arange(2 * rate_hz) / rate_hz
+    buzz = sum(np.sin(2 * np.pi * 140 * n * at) / n for n in range(1, 9))
+    return Audio((0.2 * buzz * np.sin(2 * np.pi * 2.5 * at) ** 2)[np.newaxis].astype(np.float32), rate_hz)

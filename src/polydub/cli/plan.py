@@ -48,7 +48,9 @@ def _row(p: Plan) -> dict[str, Any]:
 def _print(p: Plan) -> None:
     output.result(output.clean(f"{p.media} -> {p.film}"))
     translating = f", {p.to_translate} of them to be translated" if p.to_translate else ""
-    output.result(f"  {p.duration:.1f} s, {p.lines} lines{translating}, speakers: {', '.join(p.speakers)}")
+    said = "what is said will be recognised" if p.lines is None else f"{p.lines} lines{translating}"
+    speakers = f", speakers: {', '.join(p.speakers)}" if p.speakers else ""
+    output.result(f"  {p.duration:.1f} s, {said}{speakers}")
     for kind, reason in p.engines.items():
         output.result(f"  {kind}: {reason}")
     for notice in p.notices:

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 _NAMES = {
     "read-script": "read texts",
     "number": "read texts",
+    "detect": "find speech",
+    "speech": "find speech",
+    "embed": "tell speakers apart",
+    "cluster": "tell speakers apart",
+    "identify": "transcribe",
+    "sentences": "transcribe",
+    "stock": "match voices",
+    "near": "match voices",
+    "portray": "match voices",
+    "audition": "match voices",
+    "remainder": "stems",
     "speech-track": "measure",
+    "survey": "measure",
     "source-levels": "measure",
     "first-gain": "measure",
     "measure-block": "measure",
@@ -57,6 +69,20 @@ class Meter:
             self._bars.console.print(clean(text), markup=False, highlight=False)
         else:
             say(text)
+
+    def ask(self, question: str) -> bool:
+        """A yes or no question above the bars; False where nobody sits at a terminal."""
+        if not (self._terminal and sys.stdin.isatty()):
+            return False
+        import click
+
+        if self._bars:
+            self._bars.stop()
+        try:
+            return click.confirm(question, err=True)
+        finally:
+            if self._bars:
+                self._bars.start()
 
     def show(self, progress: Progress) -> None:
         """Takes one event; called from any thread."""

@@ -12,6 +12,7 @@ from polydub.config.loading import (
     engine_values,
     load,
     load_from_process,
+    one_thread_a_call,
     require_secrets,
     user_file,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "flags",
     "load",
     "load_from_process",
+    "one_thread_a_call",
     "require_secrets",
     "user_file",
 ]

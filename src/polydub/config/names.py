@@ -52,7 +52,7 @@ ALIASES: tuple[Alias, ...] = (
     Alias("HF_HOME", "", "Cache of models from the Hugging Face hub."),
     Alias("TORCH_HOME", "", "Cache of models from the PyTorch hub."),
     Alias("TTS_HOME", "", "Cache of Coqui models."),
-    Alias("MODELS_DIR", "", "Folder of model weights."),
+    Alias("MODELS_DIR", "models", "Folder of model weights."),
     Alias("COQUI_TOS_AGREED", "", "Acceptance of the terms of XTTS."),
     Alias("WAV2LIP_DIR", "", "Checkout of Wav2Lip."),
     Alias("WAV2LIP_CHECKPOINT", "", "Weights of Wav2Lip."),

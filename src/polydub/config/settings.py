@@ -17,9 +17,9 @@ from polydub import languages
 from polydub.config.names import engine_key, is_secret, secret_hint
 from polydub.errors import UnsupportedLanguage
 
-EngineKind = Literal["mt", "tts"]
+EngineKind = Literal["asr", "diarization", "separation", "mt", "tts"]
 SubtitleFormat = Literal["srt", "vtt", "ass"]
-# The setting that chooses the engine of each kind.
+# The setting that chooses the engine of each kind; the other kinds are chosen by polydub itself.
 CHOICES: Mapping[str, str] = MappingProxyType({kind: kind for kind in get_args(EngineKind)})
 
 
@@ -105,6 +105,15 @@ def _choice(value: object) -> object:
     return value
 
 
+def _speakers(value: object) -> object:
+    """A number of speakers however it was given, as "auto", "2" or "2-4". Raises: ValueError."""
+    text = str(value).replace(" ", "").lower() if isinstance(value, (str, int)) else ""
+    low, _, high = text.partition("-")
+    if text != "auto" and not (low.isdecimal() and (high or low).isdecimal() and 1 <= int(low) <= int(high or low) <= 100):
+        raise ValueError("write a number, a range such as 2-4, or auto")
+    return text
+
+
 def _folder(value: object) -> object:
     if value == "":
         raise ValueError("it must not be empty")
@@ -153,8 +162,25 @@ class Settings(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting(
         "auto", "Where engines run that can use an accelerator; auto = the fastest there is. Those of this version need none."
     )
+    asr: EngineChoice = _setting("auto", "Recognition engine, as name[:model][,option=value...].")
+    asr_model: str | None = _setting(
+        None, "Model of the recognition engine, such as small or large-v3; unset = what mode means.", min_length=1
+    )
+    diarization: EngineChoice = _setting(
+        "auto", "Who speaks when: embedded (or embedded:fingerprint), none = one speaker, auto = the best there is."
+    )
+    speakers: Annotated[str, BeforeValidator(_speakers)] = _setting(
+        "auto", "How many speakers there are at most: a number, a range such as 2-4, or auto."
+    )
+    separation: EngineChoice = _setting(
+        "auto", "Separation engine, as name[,option=value...]; none = the original is lowered under the speech."
+    )
     mt: EngineChoice = _setting("auto", "Translation engine, as name[:model][,option=value...].")
     tts: EngineChoice = _setting("auto", "Speech engine, as name[:model][,option=value...].")
+    voice_mode: Literal["match", "preset", "single"] = _setting(
+        "match",
+        "How speakers get voices: match = the engine's nearest in pitch and timbre, preset = its voices in turn, single = one.",
+    )
     voice: Annotated[Mapping[str, str], BeforeValidator(pairs)] = _setting(
         {}, "Voice of a speaker, as SPEAKER=NAME; several with commas or by repeating it."
     )
@@ -196,6 +222,10 @@ class Settings(BaseModel):
     output: Folder = _setting("Output", "Folder for the results; each video gets a folder of its own name in it.")
     store: Folder | None = _setting(None, "Folder for remembered work; unset = .polydub in the output folder.")
 
+    models: Folder | None = _setting(None, "Folder for model weights; unset = the user's data folder.")
+    download: Literal["ask", "yes", "no"] = _setting(
+        "ask", "Whether weights that would serve better may be downloaded; ask needs a terminal, elsewhere it means no."
+    )
     offline: bool = _setting(False, "Forbid every use of the network.")
     strict: bool = _setting(False, "End with an error where there would be a notice.")
     jobs: int = _setting(0, "Threads and engine processes that work at once; 0 = one for each core.", ge=0, le=1024)
@@ -208,6 +238,23 @@ class Settings(BaseModel):
     @classmethod
     def _never_above_the_limit(cls, value: float, info: ValidationInfo) -> float:
         return min(value, info.data.get("max_rate", value))
+
+    @property
+    def models_home(self) -> Path:
+        """The folder of model weights."""
+        if self.models is not None:
+            return self.models
+        from platformdirs import user_data_path
+
+        return user_data_path("polydub", appauthor=False) / "models"
+
+    @property
+    def speaker_limits(self) -> tuple[int, int] | None:
+        """Fewest and most speakers; None when nobody told."""
+        if self.speakers == "auto":
+            return None
+        low, _, high = self.speakers.partition("-")
+        return int(low), int(high or low)
 
     @property
     def target(self) -> Loudness:

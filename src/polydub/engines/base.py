@@ -1,8 +1,8 @@
 """The contract between polydub and an engine: cheap facts, described options, one function that loads.
 
-An entry point in `polydub.asr|mt|tts|separation|diarization|lipsync` names an `Engine`. Importing it must be cheap:
-every heavy import belongs inside `load` (or inside the object it returns). Inside are narrow Protocols, one per kind;
-what can yield, yields.
+An entry point in `polydub.<kind>` (see KINDS) names an `Engine`. Importing it must be cheap: every heavy import belongs
+inside `load` (or inside the object it returns). Inside are narrow Protocols, one per kind; what can yield, yields.
+Listening engines (vad, asr, align, diarization, embedding) are given mono sound at HEAR_HZ.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from polydub.types import Audio, Part, Placement, Segment, Turn, Voice
+from polydub.types import Audio, Part, Placement, Samples, Segment, Span, Turn, Voice, Word
 
-Kind = Literal["asr", "mt", "tts", "separation", "diarization", "lipsync"]
-KINDS: tuple[Kind, ...] = ("asr", "mt", "tts", "separation", "diarization", "lipsync")
+Kind = Literal["vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "lipsync"]
+KINDS: tuple[Kind, ...] = ("vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "lipsync")
 Weights = Mapping[str, Path]  # weight id -> verified local file or folder
 
 
@@ -43,16 +43,38 @@ def _outside_identity(extra: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightFile:
+    """One file of a model: its path inside the model's folder, what it must hash to, its length; `url` when it has its own."""
+
+    name: str
+    sha256: str
+    bytes: int
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Weight:
-    """One file or folder of model weights."""
+    """A model's weights: a folder of files under one id.
+
+    Attributes:
+        id: what `polydub models pull` takes, such as "faster-whisper-small".
+        revision: of the origin; part of the engine's identity.
+        source: where it comes from: "hub:OWNER/NAME" (Hugging Face hub), "wheel:NAME==VERSION#SHA256" (a file inside a
+            package of the Python package index, the package itself is not installed), or "files" (each file has its url).
+        files: all that is needed, with hashes. commercial_use: whether the licence allows it.
+    """
 
     id: str
     revision: str
-    sha256: str
-    bytes: int
+    source: str
     licence: str
-    url: str
     commercial_use: bool
+    files: tuple[WeightFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What pulling it takes."""
+        return sum(file.bytes for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +89,8 @@ class Info:
         deterministic: same input, same bytes, on one kind of host.
         parallel: calls one loaded engine serves at once; 0 = one per core.
         batch: requests the engine likes in one call (mt).
-        features: clone, rate, seed, word_times, stream, emotion, candidates, context, alters-picture ...
+        piece_s: seconds of sound it likes best in one call (asr); longer recordings are cut at pauses.
+        features: clone, rate, seed, word_times, stream, emotion, candidates, context, stock, alters-picture ...
         secrets: option fields that must be set for the engine to work.
     """
 
@@ -78,13 +101,13 @@ class Info:
     homepage: str
     package: str = ""
     extra: str = ""
-    weights: tuple[Weight, ...] = ()
     network: bool = False
     memory_mib: tuple[int, int] = (50, 0)
     devices: frozenset[str] = frozenset({"cpu"})
     deterministic: bool = True
     parallel: int = 1
     batch: int = 1
+    piece_s: float = 28.0
     features: frozenset[str] = field(default_factory=frozenset[str])
     secrets: tuple[str, ...] = ()
 
@@ -111,6 +134,9 @@ class Engine:
         load: (options, weights, device) -> context manager that yields the object of the kind's Protocol.
         check: (options) -> can it run? Cheap: looks for files and programs, starts nothing heavy.
         languages: (options) -> BCP-47 tags it has ("es"); for mt, pairs "en>es"; None = any. May depend on what is installed.
+        weights: (options) -> the weights it needs to run; `load` gets their folders by id.
+        models: mode (low, medium, high) -> values of its option "model", best first, of which `auto` takes the first whose
+            weights are here; empty = it has no such option.
         version: (options) -> version of programs and data outside Python packages; part of the engine's identity.
         remarks: (options, language or pair) -> sentences the user should read before trusting the result.
     """
@@ -121,7 +147,24 @@ class Engine:
     check: Callable[[Any], Availability]
     languages: Callable[[Any], frozenset[str] | None]
     version: Callable[[Any], str] = lambda options: ""
+    weights: Callable[[Any], tuple[Weight, ...]] = lambda options: ()
+    models: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     remarks: Callable[[Any, str], tuple[str, ...]] = lambda options, language: ()
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far apart embeddings of one encoder are. All are cosine distances (1 - cosine), measured on real speech.
+
+    Attributes: merge: average-linkage distance up to which clusters of 1.6-s windows are one speaker. centred: the same
+    after half of the recording's mean was subtracted. switch: cost of a change of speaker from window to window, in
+    cosines (plain, centred). same: distance up to which two embeddings of several seconds are one speaker.
+    """
+
+    merge: float
+    centred: float
+    switch: tuple[float, float]
+    same: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +188,48 @@ class Batch:
     after: tuple[str, ...] = ()
 
 
+class SpeechDetector(Protocol):
+    """Voice activity detection."""
+
+    def probabilities(self, speech: Audio) -> Sequence[float]:
+        """Probability of speech, 0 to 1, for each VAD_FRAME samples; the last frame may be short. Empty sound gives none."""
+        ...
+
+
 class Transcriber(Protocol):
     """Recognition."""
 
     def transcribe(self, speech: Audio, language: str | None) -> Iterator[Segment]:
-        """Segments in order of time, yielded as they are found."""
+        """Segments in order of time, yielded as they are found; times count from the start of `speech`.
+
+        Whatever the model answers, times are finite floats with 0 <= start <= end <= duration and texts are valid Unicode.
+        Words carry times and confidences where the engine has them. None lets a multilingual engine find the language.
+        """
+        ...
+
+    def identify(self, speech: Audio) -> tuple[str, float]:
+        """The language spoken, BCP-47, and its probability. An engine with one language names it with probability 0."""
+        ...
+
+
+class Aligner(Protocol):
+    """Forced alignment: when each word of a known text is spoken."""
+
+    def align(self, speech: Audio, text: str, language: str) -> tuple[Word, ...] | None:
+        """One Word for each whitespace-separated word of `text`, in order, spelt as given; times from the start of `speech`.
+
+        None when the text does not match the sound.
+        """
+        ...
+
+
+class SpeakerEncoder(Protocol):
+    """Turns a stretch of speech into numbers that are alike for one speaker and differ between speakers."""
+
+    calibration: Calibration
+
+    def embed(self, speech: Audio, windows: Sequence[Span]) -> Samples:
+        """One row of unit length for each window (seconds in `speech`), float32 (len(windows), dimensions)."""
         ...
 
 
@@ -176,11 +256,26 @@ class Synthesizer(Protocol):
         ...
 
 
+class Stock(Synthesizer, Protocol):
+    """Speech synthesis with a wide choice of voices (feature "stock"), among which one near to a speaker may be found."""
+
+    def stock(self, language: str) -> Sequence[Voice]:
+        """Voices that cover what the engine can sound like, coarsely, without joke voices. Raises: UnsupportedLanguage."""
+        ...
+
+    def near(self, voice: Voice) -> Sequence[Voice]:
+        """Variations of one voice, finer than `stock`; may be empty."""
+        ...
+
+
 class Separator(Protocol):
     """Separation of dialogue from the rest."""
 
-    def separate(self, sound: Audio) -> Mapping[str, Audio]:
-        """Stems "dialogue" and "background", as long as the input, summing to it."""
+    def separate(self, sound: Audio, speech: Sequence[Span]) -> Samples | None:
+        """The dialogue in `sound` (RATE_HZ, any channels), float32 of the same shape; the background is what remains.
+
+        `speech` is where somebody speaks, in seconds of `sound`; elsewhere the dialogue is silent. None when it cannot.
+        """
         ...
 
 
@@ -188,7 +283,7 @@ class Diarizer(Protocol):
     """Who speaks when."""
 
     def diarize(self, speech: Audio, speakers: range | None) -> Sequence[Turn]:
-        """Turns in order of time; they may overlap."""
+        """Turns in order of time; they may overlap. `speakers` limits their number."""
         ...
 
 

@@ -6,23 +6,25 @@ Engines are found through the entry points `polydub.<kind>`, built-in ones too. 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
 from polydub import languages
-from polydub.engines.base import Engine, Kind, Options
+from polydub.engines.base import Engine, Kind, Options, Weight, Weights
 from polydub.errors import (
     BadSettings,
     Missing,
     MissingExtra,
     MissingProgram,
     MissingSecret,
+    MissingWeights,
     PolydubError,
     UnknownEngine,
     UnsupportedLanguage,
@@ -31,11 +33,25 @@ from polydub.types import Notice
 
 AUTO = "auto"
 # What `auto` tries, best first. An engine that is not listed is only used by name.
-PREFERENCE: Mapping[Kind, tuple[str, ...]] = MappingProxyType({"tts": ("espeak-ng",), "mt": ("openai", "apertium")})
+PREFERENCE: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {
+        "vad": ("silero",),
+        "asr": ("faster-whisper", "pocketsphinx"),
+        "align": ("pocketsphinx", "syllables"),
+        "embedding": ("resemblyzer", "fingerprint"),
+        "separation": ("deepfilternet", "mask"),
+        "mt": ("openai", "apertium"),
+        "tts": ("espeak-ng",),
+    }
+)
+UNKNOWN = "und"  # the language that nobody told; every engine may be asked for it
 ADDRESSES = ("base_url", "preset")  # option fields that say where an engine's service is
 NOUNS: Mapping[Kind, tuple[str, str]] = MappingProxyType(
     {
+        "vad": ("speech detector", "handles"),
         "asr": ("recognition engine", "understands"),
+        "align": ("alignment engine", "aligns"),
+        "embedding": ("speaker encoder", "handles"),
         "mt": ("translation engine", "translates"),
         "tts": ("speech engine", "speaks"),
         "separation": ("separation engine", "handles"),
@@ -66,7 +82,8 @@ class Need:
     """What an engine is wanted for.
 
     Attributes: language: BCP-47 tag, for mt a pair "en>es". options: engine name -> option values from settings; they
-    are overridden by those of the choice. order: what `auto` tries, best first; None = PREFERENCE.
+    are overridden by those of the choice. order: what `auto` tries, best first; None = PREFERENCE. mode: low, medium or
+    high, for engines with models. find: where a model's weights lie, None when they are not here.
     """
 
     kind: Kind
@@ -74,16 +91,32 @@ class Need:
     offline: bool = False
     options: Mapping[str, Mapping[str, object]] = field(default_factory=dict[str, Mapping[str, object]])
     order: Sequence[str] | None = None
+    mode: str = "medium"
+    find: Callable[[Weight], Path | None] = lambda weight: None
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The engine to use. `reason` is one sentence for the report."""
+    """The engine to use.
+
+    Attributes: reason: one sentence for the report. weights: folders by id. lacking: weights with which `auto` would have
+    chosen better.
+    """
 
     engine: Engine
     options: Options
     reason: str
     notices: tuple[Notice, ...] = ()
+    weights: Weights = field(default_factory=dict[str, Path])
+    lacking: tuple[Weight, ...] = ()
+
+
+class LackingWeights(MissingWeights):
+    """MissingWeights that knows which."""
+
+    def __init__(self, message: str, hint: str, weights: tuple[Weight, ...]) -> None:
+        super().__init__(message, hint)
+        self.weights = weights
 
 
 @cache
@@ -178,7 +211,7 @@ def identity(engine: Engine, options: Options, device: str) -> dict[str, Any]:
         "name": info.name,
         "package": f"{info.package} {_version(info.package)}" if info.package else "polydub",
         "version": engine.version(options),
-        "weights": {weight.id: weight.revision for weight in info.weights},
+        "weights": {weight.id: weight.revision for weight in engine.weights(options)},
         "options": options.identity(),
         "device": device.partition(":")[0],
     }
@@ -205,8 +238,7 @@ def choose(wanted: Choice | str, need: Need) -> Chosen:
             raise BadSettings("options were given for the engine 'auto'", "name the engine they are for")
         return _automatic(need)
     engine = get(need.kind, choice.name)
-    options = build_options(engine, {**need.options.get(choice.name, {}), **choice.options})
-    return _use(engine, options, need, "chosen by name")
+    return _use(engine, {**need.options.get(choice.name, {}), **choice.options}, need, "chosen by name")
 
 
 def _automatic(need: Need) -> Chosen:
@@ -219,7 +251,9 @@ def _automatic(need: Need) -> Chosen:
             given = need.options.get(name, {})
             if engine.info.network and not _configured(given):
                 raise BadSettings("it uses the network and is not configured", f"configure {name}")
-            return _use(engine, build_options(engine, given), need, _why(name, order, failed))
+            chosen = _use(engine, given, need, _why(name, order, failed))
+            lacking = tuple(w for _, error in failed if isinstance(error, LackingWeights) for w in error.weights)
+            return replace(chosen, lacking=lacking, notices=(*_substitutes(name, need.kind, failed), *chosen.notices))
         except PolydubError as error:
             failed.append((name, error))
     if not failed:
@@ -229,6 +263,14 @@ def _automatic(need: Need) -> Chosen:
     reasons = "; ".join(_because(name, error) for name, error in failed)
     hint = "; or ".join(error.hint for _, error in failed if error.hint)
     raise type(failed[0][1])(f"no {noun} {verb} {need.language!r} here: {reasons}", hint)
+
+
+def _substitutes(name: str, kind: Kind, failed: Sequence[tuple[str, PolydubError]]) -> Iterable[Notice]:
+    """One notice for each better engine that only lacks its weights."""
+    for better, error in failed:
+        if isinstance(error, LackingWeights):
+            text = f"{name} stands in for {better}, the better {NOUNS[kind][0]}, whose weights are not here: {error.hint}"
+            yield Notice("substitute", text)
 
 
 def _why(name: str, order: Sequence[str], failed: Sequence[tuple[str, PolydubError]]) -> str:
@@ -247,20 +289,22 @@ def _configured(given: Mapping[str, object]) -> bool:
     return any(given.get(name) for name in ADDRESSES)
 
 
-def _use(engine: Engine, options: Options, need: Need, why: str) -> Chosen:
+def _use(engine: Engine, given: Mapping[str, object], need: Need, why: str) -> Chosen:
     """`engine` if it can run now and has the language. Raises as `choose`."""
     info = engine.info
     if info.network and need.offline:
         raise BadSettings(
             f"{info.name} uses the network, which --offline forbids", "choose another engine, or leave out --offline"
         )
+    options = _with_model(engine, given, need)
     require(engine, options)
-    known = engine.languages(options)
-    spoken = need.language if known is None else match_language(need.language, known)
+    spoken = _spoken(engine, options, need.language)
+    weights = {weight.id: folder for weight in engine.weights(options) if (folder := need.find(weight))}
+    lacking = tuple(weight for weight in engine.weights(options) if weight.id not in weights)
+    if lacking:
+        ids = " ".join(weight.id for weight in lacking)
+        raise LackingWeights(f"{info.name}: its weights are not here", f"polydub models pull {ids}", lacking)
     verb = NOUNS[need.kind][1]
-    if spoken is None:
-        near = _nearest_languages(need.language, known or ())
-        raise UnsupportedLanguage(f"{info.name} has no {need.language!r}", f"it {verb}: {near}" if near else "")
     notices: list[Notice] = []
     if spoken.rpartition(">")[2].casefold() != need.language.rpartition(">")[2].casefold():
         notices.append(Notice("nearest-language", f"{info.name} has no {need.language}; it {verb} {spoken} instead", "info"))
@@ -268,7 +312,28 @@ def _use(engine: Engine, options: Options, need: Need, why: str) -> Chosen:
     if info.network:
         notices.append(Notice("network-engine", f"{info.name} sends what it works on to a service", "info"))
     ready = "reachable" if info.network else "installed"
-    return Chosen(engine, options, f"{info.name}: {ready}, {verb} {spoken}; {why}", tuple(notices))
+    able = "" if spoken == UNKNOWN else f", {verb} {spoken}"
+    return Chosen(engine, options, f"{info.name}: {ready}{able}; {why}", tuple(notices), weights)
+
+
+def _with_model(engine: Engine, given: Mapping[str, object], need: Need) -> Options:
+    """The engine's options; unless a model was named, the best for the mode whose weights are here, else the best of all."""
+    models = engine.models.get(need.mode, ())
+    if given.get("model") or not models:
+        return build_options(engine, given)
+    fit = [build_options(engine, {**given, "model": model}) for model in models]
+    return next((options for options in fit if all(map(need.find, engine.weights(options)))), fit[0])
+
+
+def _spoken(engine: Engine, options: Options, language: str) -> str:
+    """The tag by which the engine serves a language. Raises UnsupportedLanguage, naming the nearest."""
+    known = engine.languages(options)
+    spoken = language if known is None or language == UNKNOWN else match_language(language, known)
+    if spoken is None:
+        near = _nearest_languages(language, known or ())
+        verb = NOUNS[engine.info.kind][1]
+        raise UnsupportedLanguage(f"{engine.info.name} has no {language!r}", f"it {verb}: {near}" if near else "")
+    return spoken
 
 
 def require(engine: Engine, options: Options) -> None:

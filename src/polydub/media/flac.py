@@ -1,4 +1,4 @@
-"""Sound files: 24-bit FLAC at 48 kHz, exact on every round trip of samples that 24 bits can hold."""
+"""Sound files: 24-bit FLAC, at 48 kHz unless told otherwise, exact on every round trip of samples that 24 bits can hold."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _STEPS = 2.0**23  # libsndfile's own float path scales by 2**23 - 1 one way and 
 _EFFORT = 0.3  # soundfile's 0 to 1; higher gains next to nothing on speech and costs time
 
 
-def write_flac(path: Path, samples: Samples) -> None:
-    """Write float32 samples (channels, frames), rounded to 24 bits and clipped at full scale.
+def write_flac(path: Path, samples: Samples, rate_hz: int = RATE_HZ) -> None:
+    """Write float32 samples (channels, frames) at `rate_hz`, rounded to 24 bits and clipped at full scale.
 
     Raises: StoreError when the file cannot be written; ValueError for zero frames, which FLAC cannot hold.
     """
@@ -31,7 +31,7 @@ def write_flac(path: Path, samples: Samples) -> None:
     # it would ask for the interpreter lock hundreds of times
     with os.fdopen(os.memfd_create("polydub"), "w+b") as memory:
         with soundfile.SoundFile(
-            memory.fileno(), "w", RATE_HZ, samples.shape[0], "PCM_24", format="FLAC", compression_level=_EFFORT, closefd=False
+            memory.fileno(), "w", rate_hz, samples.shape[0], "PCM_24", format="FLAC", compression_level=_EFFORT, closefd=False
         ) as file:
             file.write(_integers(samples))
         memory.seek(0)

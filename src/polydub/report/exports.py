@@ -1,4 +1,4 @@
-"""Hand-over formats: EDL and OTIO of the placed lines, RTTM of the speakers. Pure text."""
+"""Hand-over formats: transcript, EDL and OTIO of the placed lines, RTTM of the speakers. Pure text."""
 
 from __future__ import annotations
 
@@ -8,17 +8,30 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from polydub.types import Placement, Segment
+from polydub.types import Placement, Script, Turn, Word
 
 
-def rttm(name: str, segments: Sequence[Segment]) -> str:
+def rttm(name: str, turns: Sequence[Turn]) -> str:
     """Who speaks when, as NIST RTTM; blanks in names become underscores."""
     file = _word(name)
-    return "".join(
-        f"SPEAKER {file} 1 {s.start:.3f} {s.duration:.3f} <NA> <NA> {_word(s.speaker)} <NA> <NA>\n"
-        for s in segments
-        if s.kind == "speech"
-    )
+    return "".join(f"SPEAKER {file} 1 {t.start:.3f} {t.duration:.3f} <NA> <NA> {_word(t.speaker)} <NA> <NA>\n" for t in turns)
+
+
+def transcript(script: Script) -> str:
+    """What is said, with words and speakers, as JSON."""
+    segments = [
+        {"id": s.id, "start": s.start, "end": s.end, "speaker": s.speaker, "kind": s.kind, "text": s.text,
+         "words": [_word_row(w) for w in s.words]}
+        for s in script.segments
+    ]  # fmt: skip
+    speakers = [{"id": s.id, "label": s.label} for s in script.speakers]
+    document = {"language": script.language, "speakers": speakers, "segments": segments}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def _word_row(word: Word) -> dict[str, Any]:
+    row = {"start": word.start, "end": word.end, "text": word.text, "confidence": word.confidence}
+    return row | {"estimated": True} if word.estimated else row
 
 
 def edl(title: str, placed: Sequence[Placement], fps: float) -> str:

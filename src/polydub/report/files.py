@@ -8,13 +8,13 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from polydub import __version__, project
 from polydub.pipeline import Result
 from polydub.report import exports, model
 from polydub.runner import Run
 from polydub.stages.listen import PEAKS_HZ
+from polydub.types import Turn
 from polydub.wants import Wanted
 
 
@@ -35,9 +35,9 @@ def write_files(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> P
     title = f"{media.stem} {target}"
     fps = next((t.fps for t in result.source.of("video")), 0.0)
     texts: dict[str, str | bytes] = {
-        "transcript.json": _transcript(result),
-        "diarization.json": _json([{"start": s.start, "end": s.end, "speaker": s.speaker} for s in result.script.segments]),
-        "diarization.rttm": exports.rttm(media.stem, result.script.segments),
+        "transcript.json": exports.transcript(result.script),
+        "diarization.json": _json([{"start": t.start, "end": t.end, "speaker": t.speaker} for t in _turns(result)]),
+        "diarization.rttm": exports.rttm(media.stem, _turns(result)),
         f"script.{target}.json": _script(result, target),
         f"dub.{target}.edl": exports.edl(title, result.placed, fps),
         f"dub.{target}.otio": exports.otio(title, result.placed, f"stems/dub.{target}.flac"),
@@ -51,7 +51,8 @@ def write_files(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> P
         project.write(folder / name, text)
     report = make_report(run, result, want, wrapping)
     project.write(folder / f"report.{target}.json", model.dump(report))
-    waves = Waves(result.heard.peaks, result.dub_peaks, result.before.curve, result.after.curve, PEAKS_HZ)
+    curves = result.sounds.levels.before.curve, result.after.curve
+    waves = Waves(result.listened.heard.peaks, result.dub_peaks, *curves, PEAKS_HZ)
     page = folder / f"report.{target}.html"
     project.write(page, render_page(report, waves))
     return page
@@ -80,6 +81,8 @@ def make_report(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> m
             model.ReportNotice(code=n.code, text=n.text, severity=n.severity, stage=n.stage, line=n.line) for n in run.notices
         ),
         loudness=_loudness(result, want),
+        sound=_sound(result),
+        speakers=_speakers(result),
         lines=lines,
         timing=model.timing_scores(lines),
         outputs=_outputs(result, run.project),
@@ -114,16 +117,38 @@ def _engines(run: Run) -> tuple[model.EngineChoice, ...]:
 
 
 def _loudness(result: Result, want: Wanted) -> model.LoudnessFacts:
+    levels = result.sounds.levels
     return model.LoudnessFacts(
         target_lufs=want.mixing.target_lufs,
-        before_lufs=result.before.integrated,
+        before_lufs=levels.before.integrated,
         after_lufs=result.after.integrated,
-        before_true_peak_dbtp=result.before.true_peak,
+        before_true_peak_dbtp=levels.before.true_peak,
         after_true_peak_dbtp=result.after.true_peak,
         true_peak_limit_dbtp=want.mixing.true_peak_dbtp,
         range_lu=result.after.range_lu,
-        dialogue_lufs=result.dialogue_lufs if result.dialogue_lufs > -120 else None,
-        gain_db=result.gain_db,
+        dialogue_lufs=levels.dialogue if levels.dialogue > -120 else None,
+        gain_db=result.sounds.gain_db,
+    )
+
+
+def _sound(result: Result) -> model.SoundFacts:
+    levels = result.sounds.levels
+    return model.SoundFacts(
+        separated=levels.separated,
+        ducked_s=result.sounds.ducked_s,
+        room_tone_dbfs=levels.room.level_dbfs if levels.room else None,
+        scenes=tuple(model.SceneFacts(start=s.start, end=s.end, lufs=max(s.lufs, -120.0)) for s in levels.scenes),
+    )
+
+
+def _speakers(result: Result) -> tuple[model.SpeakerFacts, ...]:
+    talk: dict[str, float] = {}
+    for turn in _turns(result):
+        talk[turn.speaker] = talk.get(turn.speaker, 0.0) + turn.duration
+    voices, reasons = result.cast.casting.voices, result.cast.reasons
+    return tuple(
+        model.SpeakerFacts(id=s.id, talk_s=round(talk.get(s.id, 0.0), 3), voice=voices[s.id].name, reason=reasons[s.id])
+        for s in result.script.speakers
     )
 
 
@@ -147,7 +172,7 @@ def _lines(result: Result) -> tuple[model.ReportLine, ...]:
                 rate=p.rate if p else 1.0,
                 shift=p.shift if p else 0.0,
                 overflow=p.overflow if p else 0.0,
-                voice=result.casting.voices[line.speaker].name,
+                voice=result.cast.casting.voices[line.speaker].name,
             )
         )
     return tuple(rows)
@@ -161,14 +186,10 @@ def _outputs(result: Result, folder: Path) -> tuple[model.Output, ...]:
     )
 
 
-def _transcript(result: Result) -> str:
-    segments: list[dict[str, Any]] = []
-    for s in result.script.segments:
-        words = [{"start": w.start, "end": w.end, "text": w.text, "confidence": w.confidence} for w in s.words]
-        segments.append({"id": s.id, "start": s.start, "end": s.end, "speaker": s.speaker, "kind": s.kind, "text": s.text,
-                         "words": words})  # fmt: skip
-    speakers = [{"id": s.id, "label": s.label} for s in result.script.speakers]
-    return _json({"language": result.script.language, "speakers": speakers, "segments": segments})
+def _turns(result: Result) -> tuple[Turn, ...]:
+    """Who speaks when: as heard, else as the texts tell."""
+    speech = (s for s in result.script.segments if s.kind == "speech")
+    return result.listened.turns or tuple(Turn(s.start, s.end, s.speaker) for s in speech)
 
 
 def _script(result: Result, target: str) -> str:
@@ -177,7 +198,7 @@ def _script(result: Result, target: str) -> str:
          "seed": x.seed, "locked": x.locked}
         for x in result.lines
     ]  # fmt: skip
-    voices = {speaker: voice.name for speaker, voice in result.casting.voices.items()}
+    voices = {speaker: voice.name for speaker, voice in result.cast.casting.voices.items()}
     return _json({"language": target, "voices": voices, "lines": lines})
 
 

@@ -60,7 +60,7 @@ class SourceFacts(_Block):
 class EngineChoice(_Block):
     """An engine that was used, and why."""
 
-    kind: str = Field(description="asr, mt, tts, separation, diarization or lipsync")
+    kind: str = Field(description="vad, asr, align, diarization, embedding, separation, mt, tts or lipsync")
     name: str = Field(description="registered name of the engine")
     version: str = Field(description="version of the engine's package or program")
     reason: Text = Field(description="why this one was taken, one sentence")
@@ -98,6 +98,34 @@ class LoudnessFacts(_Block):
     range_lu: float = Field(ge=0, description="loudness range of the dub by EBU Tech 3342, LU")
     dialogue_lufs: float | None = Field(description="loudness of the source's dialogue, LUFS; null when it has none")
     gain_db: float = Field(description="gain of the whole mix on the way to the target, dB")
+
+
+class SceneFacts(_Block):
+    """Loudness of the source's dialogue between two long pauses; the dub follows it."""
+
+    start: Seconds = Field(description="begin of the scene, seconds")
+    end: Seconds = Field(description="end of the scene, seconds")
+    lufs: float = Field(description="loudness of the dialogue, LUFS")
+
+
+class SoundFacts(_Block):
+    """What listening to the source told."""
+
+    separated: bool = Field(default=False, description="the dialogue was taken out of the source's sound")
+    ducked_s: Seconds = Field(default=0.0, description="seconds under the dub where that failed and the source is only lowered")
+    room_tone_dbfs: float | None = Field(
+        default=None, description="level of the quiet between lines, dBFS; null when not known"
+    )
+    scenes: tuple[SceneFacts, ...] = Field(default=(), description="scenes in order of time")
+
+
+class SpeakerFacts(_Block):
+    """Somebody who speaks in the film."""
+
+    id: Text = Field(description="id of the speaker")
+    talk_s: Seconds = Field(description="how long they speak in the source, seconds")
+    voice: Text = Field(description="voice in the dub")
+    reason: Text = Field(description="how that voice was found")
 
 
 class ReportLine(_Block):
@@ -166,6 +194,8 @@ class Report(_Block):
     stages: tuple[StageCount, ...] = Field(description="stages in order; all but the names describes this run")
     notices: tuple[ReportNotice, ...] = Field(description="what a person should look at, in order of stages")
     loudness: LoudnessFacts
+    sound: SoundFacts = SoundFacts()
+    speakers: tuple[SpeakerFacts, ...] = Field(default=(), description="who speaks, in order of first appearance")
     lines: tuple[ReportLine, ...] = Field(description="lines in order of time")
     timing: Timing
     outputs: tuple[Output, ...] = Field(description="files the dub consists of")

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from urllib.parse import quote
 
 from polydub.report.drawing import (
     BANDS,
@@ -29,6 +28,7 @@ from polydub.report.drawing import (
     text,
     timeline_svg,
 )
+from polydub.report.making import head, making, user
 from polydub.report.model import COMFORTABLE_RATE, DRIFT_S, Report, ReportLine, ReportNotice
 
 __all__ = ["Waves", "render_page", "timeline_svg"]
@@ -67,7 +67,7 @@ def render_page(report: Report, waves: Waves) -> str:
         _sound(report, waves),
         _lines(report),
         _scores(report),
-        _making(report),
+        making(report),
         "</main>",
         _footer(report),
     )
@@ -178,7 +178,7 @@ def _notices(report: Report) -> str:
 def _group(severity: str, code: str, group: Sequence[ReportNotice], places: Mapping[str, int]) -> str:
     badge = "! warning" if severity == "warning" else "info"
     head = f'<span class="badge">{badge}</span><b>{text(code.replace("-", " "))}</b> <span class="quiet">({len(group)})</span>'
-    items = "".join(f"<li>{_line_link(notice.line, places)}{_user(notice.text)}{_stage(notice.stage)}</li>" for notice in group)
+    items = "".join(f"<li>{_line_link(notice.line, places)}{user(notice.text)}{_stage(notice.stage)}</li>" for notice in group)
     opened = " open" if severity == "warning" and len(group) <= 5 else ""
     return f'<details class="{severity}"{opened}><summary>{head}</summary><ul>{items}</ul></details>'
 
@@ -240,6 +240,10 @@ def _sound(report: Report, waves: Waves) -> str:
     facts = f"{_signed(loud.before_lufs)} LUFS before, {_signed(loud.after_lufs)} after, target {_signed(loud.target_lufs)}; "
     facts += f"range {loud.range_lu:.1f} LU, gain {loud.gain_db:+.1f} dB"
     facts += f", dialogue {_signed(loud.dialogue_lufs)} LUFS" if loud.dialogue_lufs is not None else ""
+    heard = report.sound
+    facts += f"; room tone {_signed(heard.room_tone_dbfs)} dBFS" if heard.room_tone_dbfs is not None else ""
+    facts += "; the dialogue was taken out of the original" if heard.separated else ""
+    facts += f"; the original is only lowered for {heard.ducked_s:.0f} s" if heard.ducked_s else ""
     rates = [line.rate for line in report.lines if line.duration > 0]
     return (
         '<section id="sound" class="pair"><div class="panel"><span class="key"><i></i>before<i class="hue"></i>after</span>'
@@ -266,16 +270,9 @@ def _lines(report: Report) -> str:
         '<span id="shown" class="quiet" role="status"></span></div><div class="panel wide">'
         '<table class="lines"><caption>Every line with its onset in the dub, how much later than the original that is, '
         "and how fast it is spoken.</caption>"
-        f"{_head('Line', '+Start', 'Speaker, voice', 'Original', 'Dub', '+Shift', '+Rate', 'Notices')}"
+        f"{head('Line', '+Start', 'Speaker, voice', 'Original', 'Dub', '+Shift', '+Rate', 'Notices')}"
         f"<tbody>\n{body}\n</tbody></table></div></section>"
     )
-
-
-def _head(*names: str) -> str:
-    """The head of a table; a leading + marks a column of numbers."""
-    css = (' class="number"' if name.startswith("+") else "" for name in names)
-    cells = (f'<th scope="col"{c}>{name.removeprefix("+")}</th>' for name, c in zip(names, css, strict=True))
-    return f"<thead><tr>{''.join(cells)}</tr></thead>"
 
 
 def _table_row(report: Report, number: int, line: ReportLine, notices: Iterable[str]) -> str:
@@ -289,11 +286,11 @@ def _table_row(report: Report, number: int, line: ReportLine, notices: Iterable[
     start = f"{clock(onset)}{f'{onset % 1:.2f}'[1:]}"
     return (
         f'<tr id="l{number}" data-kind="{" ".join(name for name, on in flags.items() if on)}"><td>{text(line.id)}</td>'
-        f'<td class="number">{start}</td><td>{_user(line.speaker)}<br><span class="quiet">{text(line.voice)}</span></td>'
+        f'<td class="number">{start}</td><td>{user(line.speaker)}<br><span class="quiet">{text(line.voice)}</span></td>'
         f'<td lang="{text(report.source.language)}" dir="auto">{text(line.source_text)}</td>'
         f'<td lang="{text(report.target_language)}" dir="auto">{text(line.text)}</td>'
         f'<td class="number">{_signed(line.shift, 2, plus=True)} s</td><td class="number">{_meter(line.rate)}</td>'
-        f"<td>{'<br>'.join(map(_user, notices))}</td></tr>"
+        f"<td>{'<br>'.join(map(user, notices))}</td></tr>"
     )
 
 
@@ -313,7 +310,7 @@ def _scores(report: Report) -> str:
     return (
         '<section id="scores"><h2>Timing scores</h2><div class="panel wide"><table>'
         "<caption>The usual measures of dubbed timing, from the spans of the lines.</caption>"
-        f"{_head('Row', 'Score', '+Here', '+Best')}<tbody>{body}</tbody></table></div></section>"
+        f"{head('Row', 'Score', '+Here', '+Best')}<tbody>{body}</tbody></table></div></section>"
     )
 
 
@@ -323,46 +320,6 @@ def _score(value: float | None, best: str) -> str:
     return f"{100 * value:.1f} %" if best.endswith("%") else f"{value:.3f}"
 
 
-def _making(report: Report) -> str:
-    return (
-        '<section id="making"><h2>How it was made</h2><p class="note">Engines, work and files.</p>'
-        f'<div class="pair"><div class="panel wide">{_engines(report)}</div><div class="panel wide">{_stages(report)}</div>'
-        f'<div class="panel wide">{_outputs(report)}</div></div></section>'
-    )
-
-
-def _engines(report: Report) -> str:
-    body = list[str]()
-    for engine in report.engines:
-        options = " ".join(f"<code>{text(key)}={text(str(value))}</code>" for key, value in engine.options.items())
-        name = f'<b>{text(engine.name)}</b> <span class="quiet">{text(engine.version)}</span>'
-        body.append(f"<tr><td>{text(engine.kind)}</td><td>{name}<br>{_user(engine.reason)}<br>{options}</td></tr>")
-    head = _head("Kind", "Engine")
-    return f"<table><caption>Engines, and why these</caption>{head}<tbody>{''.join(body)}</tbody></table>"
-
-
-def _stages(report: Report) -> str:
-    longest = max((stage.seconds for stage in report.stages), default=0.0) or 1.0
-    body = "".join(
-        f'<tr><td>{text(s.name)}</td><td class="number">{s.seconds:.2f} s</td>'
-        f'<td><span class="share" style="width:{max(2, round(90 * s.seconds / longest))}px"></span></td>'
-        f'<td class="number">{s.ran}</td><td class="number">{s.remembered}</td></tr>'
-        for s in report.stages
-    )
-    head = _head("Stage", "+Time", "", "+Done now", "+Remembered")
-    return f"<table><caption>Stages of this run</caption>{head}<tbody>{body}</tbody></table>"
-
-
-def _outputs(report: Report) -> str:
-    # "./" keeps a file name such as "javascript:x" from being read as a scheme.
-    body = "".join(
-        f'<tr><td><a href="./{text(quote(o.path))}"><bdi>{text(o.path)}</bdi></a></td><td>{text(o.kind)}</td>'
-        f'<td class="number">{_size(o.bytes)}</td></tr>'
-        for o in report.outputs
-    )
-    return f"<table><caption>Files</caption>{_head('File', 'Kind', '+Size')}<tbody>{body}</tbody></table>"
-
-
 def _footer(report: Report) -> str:
     run = report.run
     took = timedelta(seconds=round((run.finished - run.started).total_seconds()))
@@ -370,11 +327,6 @@ def _footer(report: Report) -> str:
         f"<footer>polydub {text(run.polydub_version)}, {run.started:%Y-%m-%d %H:%M:%S %Z}, {took} on {text(run.host)} "
         f"({_count(run.cpus, 'core')})</footer>"
     )
-
-
-def _user(value: str) -> str:
-    """Text of unknown direction, kept from turning its neighbours round."""
-    return f"<bdi>{text(value)}</bdi>"
 
 
 def _count(number: int, noun: str) -> str:
@@ -387,8 +339,3 @@ def _fixed(value: float | None) -> str:
 
 def _signed(value: float, digits: int = 1, *, plus: bool = False) -> str:
     return f"{value:{'+' if plus else ''}.{digits}f}".replace("-", "−")
-
-
-def _size(count: int) -> str:
-    """Bytes in the unit that leaves a short number."""
-    return f"{count} B" if count < 1000 else f"{count / 1e3:.0f} kB" if count < 1e6 else f"{count / 1e6:.1f} MB"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from polydub import languages
-from polydub.types import Artifact, Cue, Placement, Segment, Source, Span, Track, seconds
+from polydub.types import BLOCK, Artifact, Cue, Placement, Segment, Source, Span, Track, Word, seconds
 from polydub.work import Work, stage
 
 if TYPE_CHECKING:
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One thing said, for subtitles: when it is heard, by whom, and its text."""
+    """One thing said, for subtitles: when it is heard, by whom, its text, and when its words are heard where that is known."""
 
     start: float
     end: float
     speaker: str
     text: str
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class SubtitleFile:
 
 def said_in_source(segments: Sequence[Segment]) -> tuple[Said, ...]:
     """The source's own text at its own times."""
-    return tuple(Said(s.start, s.end, s.speaker, s.text) for s in segments if s.text)
+    return tuple(Said(s.start, s.end, s.speaker, s.text, s.words) for s in segments if s.text)
 
 
 def said_in_dub(placed: Sequence[Placement], texts: dict[str, str]) -> tuple[Said, ...]:
@@ -58,13 +59,7 @@ class Captions:
 @stage("subtitle")
 def subtitle(work: Work, said: tuple[Said, ...], what: Captions, formats: tuple[str, ...]) -> tuple[SubtitleFile, ...]:
     """Cues by the timed-text rules, as SRT (always, for the container) and in the wanted formats."""
-    from polydub.text import cues as rules
-
-    cues: list[Cue] = []
-    many = len({s.speaker for s in said}) > 1
-    for s in said:
-        cues.extend(rules.split_into_cues(s.text, Span(s.start, s.end), speaker=s.speaker if many else ""))
-    closed = rules.close_gaps(cues, what.fps or 25.0)
+    closed = cues_of(said, what.fps)
     made: list[SubtitleFile] = []
     for form in dict.fromkeys(("srt", *formats)):
         text = write_cues(closed, form)
@@ -74,6 +69,18 @@ def subtitle(work: Work, said: tuple[Said, ...], what: Captions, formats: tuple[
     return tuple(made)
 
 
+def cues_of(said: Sequence[Said], fps: float) -> tuple[Cue, ...]:
+    """What is said as cues by the timed-text rules; speakers are named where there are several."""
+    from polydub.text import cues as rules
+
+    cues: list[Cue] = []
+    many = len({s.speaker for s in said}) > 1
+    for s in said:
+        cut = rules.split_into_cues(s.text, Span(s.start, s.end), speaker=s.speaker if many else "")
+        cues.extend(rules.timed(cut, s.words))
+    return rules.close_gaps(cues, fps or 25.0)
+
+
 def write_cues(cues: Sequence[Cue], form: str) -> str:
     """Cues as the text of a subtitle file: srt, vtt or ass."""
     from polydub.text import cues as rules
@@ -81,6 +88,32 @@ def write_cues(cues: Sequence[Cue], form: str) -> str:
     if form == "ass":
         return rules.write_ass(cues, "polydub")
     return rules.write_vtt(cues) if form == "vtt" else rules.write_srt(cues)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The two parts of one block of the source's sound; they sum to it."""
+
+    dialogue: Artifact
+    background: Artifact
+
+
+@stage("part")
+def part(work: Work, block: tuple[Artifact, Artifact | None]) -> Parts:
+    """Dialogue and background of a block of the sound, of which the dialogue is known (None = it has none)."""
+    import numpy as np
+
+    from polydub.media.flac import read_flac, write_flac
+
+    sound, dialogue = block
+    if dialogue is not None:
+        whole = read_flac(work.path(sound), 0, BLOCK)
+        file = work.scratch / "background.flac"
+        write_flac(file, whole - read_flac(work.path(dialogue), 0, BLOCK))
+        return Parts(dialogue, work.keep(file))
+    file = work.scratch / "silence.flac"
+    write_flac(file, np.zeros_like(read_flac(work.path(sound), 0, BLOCK)))
+    return Parts(work.keep(file), sound)
 
 
 @stage("stem")

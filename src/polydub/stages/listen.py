@@ -1,4 +1,4 @@
-"""What the source is and what is heard in it: probe, extract. The listening engines will join here."""
+"""What the source is and what is heard in it: probe, extract, detect speech."""
 
 from __future__ import annotations
 
@@ -6,11 +6,29 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from polydub.engines.base import SpeechDetector
 from polydub.errors import BadSettings, NoAudioTrack
-from polydub.types import BLOCK, RATE_HZ, Artifact, Energies, Notice, Samples, Sound, Source, Track
-from polydub.work import Work, stage
+from polydub.types import (
+    BLOCK,
+    HEAR_HZ,
+    RATE_HZ,
+    VAD_FRAME,
+    Artifact,
+    Audio,
+    Energies,
+    Excerpt,
+    Notice,
+    Samples,
+    Sound,
+    Source,
+    Speech,
+    Track,
+    seconds,
+)
+from polydub.work import Work, engine_stage, stage
 
 PEAKS_HZ = 10  # columns of a waveform picture per second
+_DOWN = RATE_HZ // HEAR_HZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +118,119 @@ def _keep_block(work: Work, index: int, samples: Samples, before: Samples | None
     columns = signal.peaks(samples, RATE_HZ // PEAKS_HZ)
     peaks = tuple(round(float(value), 3) for value in columns)
     return _Block(work.keep(file), energies, round(loudness.true_peak(samples), 6), peaks)
+
+
+LEAD_S = 2.0  # heard before a block so that the detector knows where it is; dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Nearby:
+    """A block of a Sound with its neighbours: `blocks` begin with number `first`; `number` is the one that is meant."""
+
+    number: int
+    first: int
+    blocks: tuple[Artifact, ...]
+    frames: int
+
+
+def nearby(sound: Sound) -> tuple[Nearby, ...]:
+    """Each block of `sound` with the one before and the one after it; `frames` are those of the whole sound."""
+    made: list[Nearby] = []
+    for number in range(len(sound.blocks)):
+        first = max(0, number - 1)
+        made.append(Nearby(number, first, sound.blocks[first : number + 2], sound.frames))
+    return tuple(made)
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """One block as listening engines want it, and the probability of speech in each VAD_FRAME of it."""
+
+    sound: Artifact
+    frames: int
+    probabilities: tuple[float, ...]
+
+
+@engine_stage("detect", "vad")
+def detect(work: Work, vad: SpeechDetector, block: Nearby, level: float) -> Detected:
+    """Mono at HEAR_HZ of one block, and where it sounds like speech; `level` is the film's peak, to which it is judged."""
+    import numpy as np
+
+    from polydub.media.flac import write_flac
+
+    start, stop = _heard_range(block.number, block.frames)
+    lead = min(start, round(LEAD_S * HEAR_HZ) // VAD_FRAME * VAD_FRAME)
+    mono = _resampled(work, block, start - lead, stop)
+    file = work.scratch / "speech.flac"
+    write_flac(file, mono[:, lead:], HEAR_HZ)
+    louder = np.float32(0.9 / max(level, 1e-4))
+    found = vad.probabilities(Audio(np.clip(mono * louder, -1, 1), HEAR_HZ))
+    kept = tuple(round(float(p), 3) for p in found[lead // VAD_FRAME :])
+    return Detected(work.keep(file), stop - start, kept)
+
+
+def _heard_range(number: int, frames: int) -> tuple[int, int]:
+    """First and last + 1 sample at HEAR_HZ of block `number` of a sound of `frames` at RATE_HZ."""
+    return -(-number * BLOCK // _DOWN), -(-min((number + 1) * BLOCK, frames) // _DOWN)
+
+
+def _resampled(work: Work, block: Nearby, start: int, stop: int) -> Samples:
+    """Samples `start` to `stop` at HEAR_HZ, mono (1, n), as if the whole film had been resampled at once."""
+    import numpy as np
+
+    from polydub.audio import signal
+    from polydub.media.flac import read_flac
+
+    margin = 64  # longer than the filter reaches
+    low, high = max(0, start - margin), stop + margin
+    parts: list[Samples] = []
+    for number, file in enumerate(block.blocks, block.first):
+        begin, end = max(low * _DOWN, number * BLOCK), min(high * _DOWN, (number + 1) * BLOCK)
+        if begin < end:
+            parts.append(read_flac(work.path(file), begin - number * BLOCK, end - begin).mean(axis=0, keepdims=True))
+    whole = signal.resample(np.concatenate(parts, axis=1), RATE_HZ, HEAR_HZ)
+    return np.ascontiguousarray(whole[:, start - low : stop - low])
+
+
+@stage("speech")
+def speech(work: Work, detected: tuple[Detected, ...], threshold: float) -> Speech:
+    """Where somebody speaks, from the probabilities of all blocks."""
+    import numpy as np
+
+    from polydub.audio import activity
+
+    probabilities: list[float] = []
+    times: list[float] = []
+    at = 0
+    for block in detected:
+        probabilities.extend(block.probabilities)
+        times.extend((at + n * VAD_FRAME) / HEAR_HZ for n in range(len(block.probabilities)))
+        at += block.frames
+    rules = activity.Rules(on=threshold)
+    spans = activity.spans(np.array(probabilities), np.array(times), at / HEAR_HZ, rules)
+    return Speech(tuple(block.sound for block in detected), at, spans)
+
+
+def excerpt(heard: Speech, start: float, end: float) -> Excerpt:
+    """The stretch `start` to `end` (film seconds, kept inside the film) of a Speech."""
+    start, end = max(0.0, start), min(end, heard.duration)
+    first = int(start * RATE_HZ) // BLOCK
+    last = max(first, (round(end * RATE_HZ) - 1) // BLOCK)
+    return Excerpt(seconds(start), seconds(end), first, heard.blocks[first : last + 1])
+
+
+def sound_of(work: Work, part: Excerpt) -> Audio:
+    """The sound of an excerpt: mono float32 (1, n) at HEAR_HZ."""
+    import numpy as np
+
+    from polydub.media.flac import read_flac
+
+    start, stop = round(part.start * HEAR_HZ), round(part.end * HEAR_HZ)
+    pieces: list[Samples] = []
+    for number, file in enumerate(part.blocks, part.first):
+        begin = -(-number * BLOCK // _DOWN)
+        end = -(-(number + 1) * BLOCK // _DOWN)
+        if start < end and stop > begin:
+            low = max(start, begin)
+            pieces.append(read_flac(work.path(file), low - begin, min(stop, end) - low))
+    return Audio(np.concatenate(pieces, axis=1) if pieces else np.zeros((1, 0), np.float32), HEAR_HZ)

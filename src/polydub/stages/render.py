@@ -7,9 +7,11 @@ know the length of the film, and an edit renders one or two blocks again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from polydub.audio.roomtone import Quiet, RoomTone
+from polydub.audio.scenes import SceneLevel, level_at
 from polydub.stages.listen import PEAKS_HZ, Heard
 from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Energies, Notice, Placement, Sound, Span, Take, bridged, seconds
 from polydub.wants import Mixing
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 PRE = 64 * FRAME  # encoded before a block and dropped; with fewer frames joins are heard (measured up to 33 dB over one piece)
 POST = 4 * FRAME  # the encoder looks ahead
 MARGIN = 2048  # samples beyond both for the limiter's reach of 960
+REACH_S = 2.0  # farther than any ramp of the ducking
 BRIDGE_S = 0.8  # in shorter pauses the bed does not come up
 HEADROOM_DB = 1.5  # what AAC usually adds to true peaks; more is taken where a block needs it
 KEEP_LU = 0.2  # an edit that moves the programme by less keeps the old gain, and so the other blocks
@@ -38,11 +41,27 @@ class Laying:
 
 
 @dataclass(frozen=True, slots=True)
+class Bedding:
+    """How the source's own sound steps back under the dub.
+
+    Attributes: ducking_db: by how much where its dialogue could not be separated. dialogue: the separated dialogue of
+    each block of the source, None where there is none; None = no separation at all. could_not: where it failed; there
+    the sound is ducked. room: what holes in the separated background are filled up to; None = left as they are.
+    """
+
+    ducking_db: float
+    dialogue: tuple[Artifact | None, ...] | None = None
+    could_not: tuple[Span, ...] = ()
+    room: RoomTone | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """All that is needed to render samples `first` to `first + frames` of a film of `film` samples.
 
-    Attributes: bed: the source's blocks around it, the first of them number `bed_first`. spans: where the bed steps
-    back, clipped to the neighbourhood. layings: the takes that reach into the neighbourhood.
+    Attributes: bed: the source's blocks around it, the first of them number `bed_first`. dialogue: what is to be taken
+    out of each of them; empty = nothing was separated, all is ducked. spans: where the bed steps back, clipped to the
+    neighbourhood. ducked: where it is ducked, clipped. layings: the takes that reach into the neighbourhood.
     """
 
     first: int
@@ -54,14 +73,17 @@ class Block:
     ducking_db: float
     spans: tuple[Span, ...]
     layings: tuple[Laying, ...]
+    dialogue: tuple[Artifact | None, ...] = ()
+    ducked: tuple[Span, ...] = ()
+    room: RoomTone | None = None
 
 
-def layings(placed: Sequence[Placement], takes: Mapping[str, Take], dialogue_lufs: float) -> tuple[Laying, ...]:
-    """Each placed take at the level of the source's dialogue, in order of time."""
+def layings(placed: Sequence[Placement], takes: Mapping[str, Take], levels: SourceLevels) -> tuple[Laying, ...]:
+    """Each placed take at the level of the source's dialogue in the scene of its line, in order of time."""
     made: list[Laying] = []
     for p in placed:
         take = takes[p.id]
-        gain_db = round(min(max(dialogue_lufs - take.loudness, -40.0), 30.0), 2)
+        gain_db = round(min(max(level_at(levels.scenes, p.start - p.shift) - take.loudness, -40.0), 30.0), 2)
         made.append(Laying(take.sound, round(p.start * RATE_HZ), round(p.duration * RATE_HZ), gain_db))
     return tuple(sorted(made, key=lambda x: x.start))
 
@@ -86,18 +108,40 @@ def speech_track(work: Work, speech: Heard, film: int) -> tuple[tuple[Laying, ..
     return tuple(made), bridged(audible, BRIDGE_S)
 
 
-def blocks(sound: Sound, laid: Sequence[Laying], talk: Sequence[Span], ducking_db: float) -> Iterator[Block]:
-    """Cuts the film; `talk` is where the bed steps back."""
+def blocks(sound: Sound, laid: Sequence[Laying], talk: Sequence[Span], bedding: Bedding | float) -> Iterator[Block]:
+    """Cuts the film; `talk` is where the bed steps back: where lines are in the source, and where the dub speaks."""
+    how = bedding if isinstance(bedding, Bedding) else Bedding(bedding)
     spans = bridged(talk, BRIDGE_S)
     for first in range(0, sound.frames, BLOCK):
         frames = min(BLOCK, sound.frames - first)
         low, high = first - PRE - MARGIN, first + frames + POST + MARGIN
         beds = range(max(0, low // BLOCK), min(len(sound.blocks), -(-high // BLOCK)))
-        near = Span(low / RATE_HZ - 2, high / RATE_HZ + 2)  # farther than any ramp of the ducking
-        clipped = (Span(seconds(max(s.start, near.start)), seconds(min(s.end, near.end))) for s in spans if s.overlap(near) > 0)
+        near = Span(low / RATE_HZ - REACH_S, high / RATE_HZ + REACH_S)
         inside = tuple(x for x in laid if x.start < high and x.start + x.frames > low)
         bed = tuple(sound.blocks[n] for n in beds)
-        yield Block(first, frames, sound.frames, sound.channels, beds.start, bed, ducking_db, tuple(clipped), inside)
+        block = Block(
+            first, frames, sound.frames, sound.channels, beds.start, bed, how.ducking_db, _clipped(spans, near), inside
+        )
+        yield block if how.dialogue is None else _separated(block, how, near)
+
+
+def _separated(block: Block, how: Bedding, near: Span) -> Block:
+    """`block` with what is to be taken out of it, and without what then cannot be heard in it."""
+    dialogue: list[Artifact | None] = []
+    for number in range(block.bed_first, block.bed_first + len(block.bed)):
+        around = Span(number * BLOCK / RATE_HZ - 1, (number + 1) * BLOCK / RATE_HZ + 1)
+        heard = any(span.overlap(around) > 0 for span in block.spans)
+        dialogue.append(how.dialogue[number] if how.dialogue and heard else None)
+    ducked = _clipped(how.could_not, near)
+    room = how.room if how.room and how.room.fills and any(dialogue) else None
+    depth = how.ducking_db if ducked else 0.0
+    return replace(block, ducking_db=depth, dialogue=tuple(dialogue), ducked=ducked, room=room)
+
+
+def _clipped(spans: Sequence[Span], near: Span) -> tuple[Span, ...]:
+    """The parts of `spans` inside `near`."""
+    inside = (span for span in spans if span.overlap(near) > 0)
+    return tuple(Span(seconds(max(s.start, near.start)), seconds(min(s.end, near.end))) for s in inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +154,7 @@ class Master:
     kbit_per_channel: int
 
 
-@stage("measure-block")
+@stage("measure-block", version=2)
 def measure_block(work: Work, master: Master) -> Energies:
     """Loudness of one block as it will be with this gain and the limiter, without encoding it."""
     from polydub.audio import loudness, signal
@@ -118,7 +162,8 @@ def measure_block(work: Work, master: Master) -> Energies:
 
     block = master.block
     low = max(0, block.first - loudness.SETTLE)
-    bed, dub = _stems(work, master, low, block.first + block.frames)
+    dry = replace(master, block=replace(block, room=None))  # room tone is far too low to count
+    bed, dub = _stems(work, dry, low, block.first + block.frames)
     mix = bed + dub
     curve = limit(mix, signal.gain(master.true_peak_dbtp - HEADROOM_DB), between=False)
     return loudness.energies(mix if curve is None else signal.scaled(mix, curve), block.first, block.first - low)
@@ -134,14 +179,40 @@ class Levels:
     curve: tuple[float, ...]
 
 
-@stage("source-levels")
-def source_levels(work: Work, heard: Heard, talk: tuple[Span, ...]) -> tuple[Levels, float]:
-    """Loudness of the source's sound, and of the talk in it (LUFS)."""
-    from polydub.audio import loudness
+@dataclass(frozen=True, slots=True)
+class SourceLevels:
+    """What the source's sound measured.
 
-    cells = loudness.join(heard.energies)
-    level = loudness.dialogue_level(cells, talk)
-    return _levels(heard.energies, heard.true_peak), round(level.dialogue, 2)
+    Attributes: before: the whole of it. dialogue: the talk in it, LUFS. scenes: the talk scene by scene, in order of
+    time; one for the whole film when there is no talk. room: None when nobody looked, or there is no pause to look at.
+    separated: `dialogue` was measured on the separated dialogue.
+    """
+
+    before: Levels
+    dialogue: float
+    scenes: tuple[SceneLevel, ...]
+    room: RoomTone | None
+    separated: bool
+
+
+@stage("source-levels", version=2)
+def source_levels(
+    work: Work, heard: Heard, talk: tuple[Span, ...], dialogue: tuple[Energies, ...] = (), quiet: tuple[Quiet, ...] = ()
+) -> SourceLevels:
+    """Loudness of the source's sound, of the talk in it, and its room tone; `dialogue` is measured if it was separated.
+
+    Separated dialogue whose level cannot be true beside that of the whole sound does not count, with a notice.
+    """
+    from polydub.audio import loudness, roomtone, scenes
+
+    alone = loudness.join(dialogue)
+    found = scenes.talk_levels(loudness.join(heard.energies), talk, alone if alone.any() else None)
+    if alone.any() and not found.separated and found.film > scenes.SILENT_LUFS:
+        text = "the separated dialogue is nothing like the film's sound, so its level is not believed"
+        work.notice(Notice("separation-doubtful", text))
+    whole = SceneLevel(0.0, seconds(heard.sound.duration), round(found.film, 1))
+    before = _levels(heard.energies, heard.true_peak)
+    return SourceLevels(before, found.film, found.scenes or (whole,), roomtone.room_tone(quiet), found.separated)
 
 
 def _levels(energies: Sequence[Energies], true_peak: float) -> Levels:
@@ -192,7 +263,7 @@ class Rendered:
     dub_peaks: tuple[float, ...]
 
 
-@stage("mix-block")
+@stage("mix-block", version=2)
 def mix_block(work: Work, master: Master) -> Rendered:
     """Mixes, limits, encodes and measures one block; its stems sum to its mix.
 
@@ -251,19 +322,14 @@ def _keep(work: Work, name: str, samples: Samples) -> Artifact:
 
 
 def _stems(work: Work, master: Master, low: int, high: int) -> tuple[Samples, Samples]:
-    """The ducked bed and the dub of samples `low` to `high`, both (channels, frames), with the programme's gain."""
+    """The bed and the dub of samples `low` to `high`, both (channels, frames), with the programme's gain."""
     import numpy as np
 
     from polydub.audio import mix, signal
     from polydub.media.flac import read_flac
 
     block = master.block
-    bed = np.empty((block.channels, high - low), np.float32)
-    for number, file in enumerate(block.bed, block.bed_first):
-        start, stop = max(low, number * BLOCK), min(high, (number + 1) * BLOCK)
-        if start < stop:
-            bed[:, start - low : stop - low] = read_flac(work.path(file), start - number * BLOCK, stop - start)
-    bed *= mix.duck(block.spans, low, high - low, mix.Ducking(block.ducking_db))
+    bed = _bed(work, block, low, high)
     bed *= np.float32(signal.gain(master.gain_db))
     takes = (
         mix.Laid(read_flac(work.path(x.sound), 0, x.frames), x.start, x.gain_db + master.gain_db)
@@ -271,6 +337,40 @@ def _stems(work: Work, master: Master, low: int, high: int) -> tuple[Samples, Sa
         if x.start < high and x.start + x.frames > low
     )
     return bed, mix.lay(takes, low, high - low, block.channels)
+
+
+def _bed(work: Work, block: Block, low: int, high: int) -> Samples:
+    """The source of samples `low` to `high` without its dialogue, or ducked, (channels, frames)."""
+    from polydub.audio import mix, roomtone
+
+    frames = high - low
+    bed, how = _joined(work, block, block.bed, (low, high)), mix.Ducking(block.ducking_db)
+    if not block.dialogue:
+        bed *= mix.duck(block.spans, low, frames, how)
+        return bed
+    kept, taken = mix.part(block.spans, block.ducked, low, frames, how)
+    dialogue = _joined(work, block, block.dialogue, (low, high))
+    dialogue *= taken
+    bed *= kept
+    bed -= dialogue
+    if block.room:
+        bed += roomtone.filling(bed, low, taken, block.room)
+    return bed
+
+
+def _joined(work: Work, block: Block, files: Sequence[Artifact | None], place: tuple[int, int]) -> Samples:
+    """Samples of the film from consecutive blocks, (channels, frames), silent where there is no file."""
+    import numpy as np
+
+    from polydub.media.flac import read_flac
+
+    low, high = place
+    sound = np.zeros((block.channels, high - low), np.float32)
+    for number, file in enumerate(files, block.bed_first):
+        start, stop = max(low, number * BLOCK), min(high, (number + 1) * BLOCK)
+        if file and start < stop:
+            sound[:, start - low : stop - low] = read_flac(work.path(file), start - number * BLOCK, stop - start)
+    return sound
 
 
 def masters(cut: Sequence[Block], gain_db: float, want: Mixing) -> tuple[Master, ...]:

@@ -16,7 +16,10 @@ RATE_STEP = 0.05  # engines are asked for rates in these steps, so that a small 
 
 @engine_stage("cast", "tts")
 def cast(work: Work, tts: Synthesizer, speakers: tuple[Speaker, ...], language: str, wishes: Mapping[str, str]) -> Casting:
-    """A voice for each speaker: the wished one by name, else the next of the engine's list, so that all differ."""
+    """A voice for each speaker: the wished one by name, else the next of the engine's list, so that all differ.
+
+    A wish for "*" is everybody's; "" wishes for the engine's first voice.
+    """
     voices = list(tts.voices(language))
     unknown = sorted(set(wishes) - {s.id for s in speakers} - {"*"})
     if unknown:
@@ -25,8 +28,8 @@ def cast(work: Work, tts: Synthesizer, speakers: tuple[Speaker, ...], language: 
     chosen: dict[str, Voice] = {}
     for speaker in speakers:
         wish = wishes.get(speaker.id, wishes.get("*"))
-        if wish:
-            chosen[speaker.id] = voice(voices, wish)
+        if wish is not None:
+            chosen[speaker.id] = voice(voices, wish or None)
     free = [voice for voice in voices if voice not in chosen.values()]
     for number, speaker in enumerate(s for s in speakers if s.id not in chosen):
         if number >= len(free):
@@ -54,18 +57,19 @@ def engine_rate(rate: float) -> float:
     return round(round(rate / RATE_STEP) * RATE_STEP, 2)
 
 
-@engine_stage("synthesize", "tts")
+@engine_stage("synthesize", "tts", version=2)
 def synthesize(work: Work, tts: Synthesizer, part: Part) -> Take:
     """One take, trimmed at both ends, mono at RATE_HZ. Raises BadEngineOutput for NaN, silence or nothing."""
     import numpy as np
 
-    from polydub.audio import loudness, signal, trim
+    from polydub.audio import loudness, match, signal, trim
     from polydub.media.flac import write_flac
 
     audio = tts.synthesize(part)
     if not np.isfinite(audio.samples).all():
         raise BadEngineOutput("the speech engine gave sound that is not finite", "try another voice or engine")
     mono = signal.resample(audio.samples.mean(axis=0, keepdims=True, dtype=np.float32), audio.rate_hz, RATE_HZ)
+    mono = match.toned(mono, RATE_HZ, part.voice.tone)
     start, end = trim.trim(mono[0], RATE_HZ)
     if end <= start:
         raise BadEngineOutput(f"the speech engine gave no sound for {len(part.text)} characters", "try another voice or engine")

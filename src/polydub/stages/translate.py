@@ -57,7 +57,7 @@ def read_script(work: Work, source: Source, texts: Texts, source_language: str, 
     for notice in paired.notices:
         work.notice(notice)
     segments = tuple(replace(s, speaker=s.speaker or ONE_SPEAKER) for s in paired.segments)
-    return Given(Script(language or _spoken_language(source), segments, _speakers(segments)), dict(paired.texts))
+    return Given(Script(language or _spoken_language(source), segments, who(segments)), dict(paired.texts))
 
 
 def _file(work: Work, artifact: Artifact | None, role: str) -> Parsed | None:
@@ -71,7 +71,7 @@ def _file(work: Work, artifact: Artifact | None, role: str) -> Parsed | None:
         raise BadInput(f"{role}: {error.message}", error.hint) from error
 
 
-def _speakers(segments: Sequence[Segment]) -> tuple[Speaker, ...]:
+def who(segments: Sequence[Segment]) -> tuple[Speaker, ...]:
     """Everybody who speaks, in order of first appearance."""
     return tuple(Speaker(name, name) for name in dict.fromkeys(s.speaker for s in segments if s.kind == "speech"))
 

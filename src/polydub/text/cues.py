@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from polydub.text.formats import clean, srt_plain
-from polydub.types import Cue, Span, seconds
+from polydub.types import Cue, Span, Word, seconds
 
 SMALL_GAP_S = 0.5  # a shorter gap flickers: it is closed to two frames
 LINGER_S = 0.5  # a cue that is hard to read in its time may stay this much longer
@@ -73,6 +73,24 @@ def split_into_cues(text: str, span: Span, limits: CueLimits = CueLimits(), spea
         edges[1] = max(edges[1], span.start + limits.min_s)
     cut = zip(pairwise(edges), bodies, strict=True)
     return tuple(Cue(start, seconds(min(end, start + limits.max_s)), body, speaker) for (start, end), body in cut)
+
+
+def timed(cues: Sequence[Cue], words: Sequence[Word]) -> tuple[Cue, ...]:
+    """The cues of one text with its words' times: where the text was cut, a cue begins and ends with its words.
+
+    Cues are left as they are when their blank-separated words are not these.
+    """
+    if [word for cue in cues for word in cue.text.split()] != [word.text for word in words] or not words:
+        return tuple(cues)
+    made: list[Cue] = []
+    rest = list(words)
+    for number, cue in enumerate(cues):
+        count = len(cue.text.split())
+        own, rest = tuple(rest[:count]), rest[count:]
+        start = cue.start if number == 0 else max(own[0].start, made[-1].start)
+        end = cue.end if number == len(cues) - 1 else max(start, own[-1].end)
+        made.append(replace(cue, start=start, end=end, words=own))
+    return tuple(made)
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -263,15 +281,31 @@ def write_srt(cues: Sequence[Cue]) -> str:
 
 
 def write_vtt(cues: Sequence[Cue]) -> str:
-    """WebVTT with a voice tag where the speaker is known; cues without text are left out."""
+    """WebVTT with a voice tag where the speaker is known and times inside a cue where its words' are; cues without text
+    are left out."""
     blocks = ["WEBVTT\n"]
     for cue in cues:
-        rows = [html.escape(row, quote=False) for row in _rows(cue)]
+        rows = _marked(cue) if cue.words else [html.escape(row, quote=False) for row in _rows(cue)]
         if rows:
             name = html.escape(clean(cue.speaker), quote=False)
             voice = f"<v {name}>" if name else ""
             blocks.append(f"{_stamp(cue.start, '.')} --> {_stamp(cue.end, '.')}\n{voice}" + "\n".join(rows) + "\n")
     return "\n".join(blocks)
+
+
+def _marked(cue: Cue) -> list[str]:
+    """The rows with the time of each word that begins later than what stands before it, as WebVTT wants them to rise."""
+    words = iter(cue.words)
+    last, rows = cue.start, list[str]()
+    for row in _rows(cue):
+        marked: list[str] = []
+        for text in row.split():
+            at = next(words).start
+            stamp = f"<{_stamp(at, '.')}>" if last < at < cue.end else ""
+            last = max(last, at)
+            marked.append(stamp + html.escape(text, quote=False))
+        rows.append(" ".join(marked))
+    return rows
 
 
 def write_ass(cues: Sequence[Cue], title: str) -> str:

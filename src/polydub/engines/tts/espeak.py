@@ -16,9 +16,10 @@ import threading
 import unicodedata
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import product
 from logging import getLogger
 from pathlib import Path
 from typing import IO, cast
@@ -26,6 +27,7 @@ from typing import IO, cast
 from pydantic import Field
 
 from polydub.engines.base import READY, Availability, Engine, Info, Options, Weights
+from polydub.engines.tts.espeak_voices import NEAR_PITCHES, NEAR_RANGES, NEAR_TRACTS, STOCK, STOCK_PITCHES, VOICES
 from polydub.errors import BadSettings, EngineFailed, UnsupportedLanguage
 from polydub.types import Audio, Part, Voice
 
@@ -53,21 +55,10 @@ LATIN_AMERICA = "AR BO CL CO CR CU DO EC GT HN MX NI PA PE PR PY SV US UY VE"
 REGIONS = {f"es-{region}": "es-419" for region in LATIN_AMERICA.split(" ")}
 ALIASES = {"en": "en", "no": "nb", "tlh": "piqd", "zh": "cmn", "zh-HK": "yue"}
 
-# (variant, pitch, range, label), alternating low and high. Chosen by median F0 and long-term spectrum in Spanish and English:
-# any two differ by >= 3 semitones or >= 3 dB, the first six by more (tests/engines/test_espeak.py measures it).
-VOICES = (
-    ("m3", 40, 50, "man, medium"),
-    ("f2", 55, 50, "woman, medium"),
-    ("m8", 45, 55, "man, low"),
-    ("steph", 35, 45, "woman, low"),
-    ("m7", 70, 60, "man, high"),
-    ("f5", 68, 55, "woman, high"),
-    ("m1", 20, 45, "man, very low"),
-    ("grandma", 50, 50, "woman, old"),
-    ("Henrique", 60, 60, "man, dark"),
-    ("f4", 30, 50, "woman, very low"),
-)
 SETTINGS = {"pitch": 50, "range": 50}  # name -> espeak-ng's default; both 0-99
+# Ours: the length of the vocal tract in percent of the variant's own. What espeak-ng speaks is played at another sample rate,
+# which moves its formants and its pitch, and the words a minute make up for the change of pace.
+TRACT, TRACT_LIMITS = "tract", (85, 115)
 
 
 class EspeakOptions(Options):
@@ -244,20 +235,37 @@ class Espeak:
 
     def voices(self, language: str) -> Sequence[Voice]:
         """Ten voices, best first: low and high in turn, and any two clearly different. Raises: UnsupportedLanguage."""
+        return self._voices(language, VOICES)
+
+    def stock(self, language: str) -> Sequence[Voice]:
+        """The variants of STOCK at three pitches each: 70 to 350 Hz, without joke voices. Raises: UnsupportedLanguage."""
+        return self._voices(language, [(v, pitch, SETTINGS["range"], label) for v, label in STOCK for pitch in STOCK_PITCHES])
+
+    def near(self, voice: Voice) -> Sequence[Voice]:
+        """The same variant, a little lower, higher, flatter, livelier, larger and smaller, as far as it goes."""
+        now = voice.settings.get("pitch", SETTINGS["pitch"])
+        wanted = (
+            {"pitch": now + step + (tract - 100), "range": span} | ({} if tract == 100 else {TRACT: tract})
+            for step, span, tract in product(NEAR_PITCHES, NEAR_RANGES, NEAR_TRACTS)
+        )
+        return tuple(replace(voice, settings=x) for x in wanted if 0 <= x["pitch"] <= 99 and x != dict(voice.settings))
+
+    def _voices(self, language: str, rows: Iterable[tuple[str, int, int, str]]) -> Sequence[Voice]:
         file = self._data.file(language)
         if file is None:
             raise UnsupportedLanguage(f"espeak-ng does not speak {language!r}", _nearest(language, self._data.languages))
         return tuple(
             Voice(NAME, f"{file}+{variant}", language, label, {"pitch": pitch, "range": span})
-            for variant, pitch, span, label in VOICES
+            for variant, pitch, span, label in rows
             if variant.casefold() in self._data.variants
         )
 
     def synthesize(self, part: Part) -> Audio:
         """Mono sound at 22,050 Hz; the same part always gives the same samples. Blank text gives zero frames.
 
-        `part.voice.name` is any voice of espeak-ng ("es", "es+f3", "f3"); its settings are pitch and range, 0-99. Rates
-        outside 80 to 450 words a minute (0.46 to 2.57) are spoken at the limit. The seed is not used.
+        `part.voice.name` is any voice of espeak-ng ("es", "es+f3", "f3"); its settings are pitch and range, 0-99, and tract,
+        85-115 percent, which moves the sample rate. Rates outside 80 to 450 words a minute (0.46 to 2.57) are spoken at the
+        limit. The seed is not used.
         Raises: BadSettings for an unknown voice or setting; EngineFailed after two attempts.
         """
         line = self._line(part)
@@ -268,12 +276,12 @@ class Espeak:
         worker = self._idle.get()
         try:
             try:
-                return worker.ask(line)
+                return self._sized(worker.ask(line), part.voice)
             except _Died as first:
                 if self._closed:
                     raise
                 log.warning("an espeak-ng worker died (%s); trying again", first)
-                return worker.ask(line)
+                return self._sized(worker.ask(line), part.voice)
         except _Died as second:
             log.debug("espeak-ng failed on %r", part.text[:40])
             message = f"espeak-ng failed on one line: {second}"
@@ -282,24 +290,37 @@ class Espeak:
             self._idle.put(worker)
 
     def _line(self, part: Part) -> dict[str, object]:
-        unknown = set(part.voice.settings) - set(SETTINGS)
+        unknown = set(part.voice.settings) - {*SETTINGS, TRACT}
         if unknown:
-            raise BadSettings(f"espeak-ng has no voice setting {min(unknown)!r}", f"it has: {', '.join(SETTINGS)} (0-99)")
+            hint = f"it has: {', '.join(SETTINGS)} (0-99), {TRACT} ({TRACT_LIMITS[0]}-{TRACT_LIMITS[1]} percent)"
+            raise BadSettings(f"espeak-ng has no voice setting {min(unknown)!r}", hint)
         settings = {name: part.voice.settings.get(name, default) for name, default in SETTINGS.items()}
         low, high = WORDS_A_MINUTE_LIMITS
         return {
             # Control characters are commands to espeak-ng (\x01 changes its parameters, \0 ends the text).
             "text": "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in part.text),
             "voice": self._data.voice(part.voice.name, part.language),
-            "rate": min(high, max(low, round(WORDS_A_MINUTE * part.rate))),
+            "rate": min(high, max(low, round(WORDS_A_MINUTE * part.rate * _tract(part.voice)))),
             **{name: min(99, max(0, round(value))) for name, value in settings.items()},
         }
+
+    @staticmethod
+    def _sized(audio: Audio, voice: Voice) -> Audio:
+        """`audio` as the tract of `voice` makes it sound, in steps of 500 Hz, from which resampling is cheap."""
+        tract = _tract(voice)
+        return audio if tract == 1 else Audio(audio.samples, round(audio.rate_hz / tract / 500) * 500)
 
     def close(self) -> None:
         """Ends all workers; calls in progress fail."""
         self._closed = True
         for worker in self._workers:
             worker.close()
+
+
+def _tract(voice: Voice) -> float:
+    """The length of the vocal tract, 1.0 = the variant's own."""
+    low, high = TRACT_LIMITS
+    return min(high, max(low, voice.settings.get(TRACT, 100))) / 100
 
 
 def _cores() -> int:
@@ -333,7 +354,7 @@ ENGINE = Engine(
         package="espeakng-loader",
         memory_mib=(60, 0),
         parallel=0,
-        features=frozenset({"rate", "pitch"}),
+        features=frozenset({"rate", "pitch", "stock"}),
     ),
     options=EspeakOptions,
     load=_load,

@@ -1,0 +1,77 @@
+"""What a remembered call is made of: its key, its row in the memo, the artifacts it names, the edits laid over results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
+
+from polydub.errors import BadInput
+from polydub.store import Remembered
+from polydub.types import Artifact, Notice
+from polydub.work import Stage
+
+T = TypeVar("T")
+NOTICES = TypeAdapter(tuple[Notice, ...])
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call with its key; `remembers` names the Previous whose next value this call makes, `line` the line it is about."""
+
+    stage: Stage[..., Any]
+    key: str
+    args: tuple[Any, ...]
+    remembers: str | None
+    line: str | None = None
+
+
+def edited(item: T, edit: Mapping[str, Any]) -> T:
+    """`item` with the fields of `edit`, checked."""
+    kind, id_ = type(item), cast("Any", item).id
+    known = {part.name for part in fields(cast("Any", item))}
+    unknown = [name for name in edit if name not in known]
+    if unknown:
+        raise BadInput(
+            f"the edit of line {id_} sets {unknown[0]!r}, which a line does not have", "correct it in the edits file"
+        )
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(to_jsonable_python(item) | dict(edit)), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInput(
+            f"the edit of line {id_} cannot be used: {where}: {first['msg']}", "correct it in the edits file"
+        ) from error
+
+
+def row(call: Call, result: Any, notices: tuple[Notice, ...]) -> Remembered:
+    """What the memo keeps of a finished call."""
+    output = call.stage.returns.dump_json(result).decode()
+    return Remembered(call.key, call.stage.name, output, NOTICES.dump_json(notices).decode())
+
+
+def digest(document: Any) -> str:
+    """SHA-256 of a document of plain values, dataclasses and models, whatever the order of its mappings."""
+    text = json.dumps(to_jsonable_python(document), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def artifacts(value: Any) -> Iterator[Artifact]:
+    """Every artifact that a result mentions."""
+    if isinstance(value, Artifact):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in cast("Sequence[Any]", value):
+            yield from artifacts(item)
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[Any, Any]", value).values():
+            yield from artifacts(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for part in fields(value):
+            yield from artifacts(getattr(value, part.name))

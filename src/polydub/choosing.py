@@ -1,0 +1,149 @@
+"""Which engine does what in a run: settings, what `auto` took last time, weights that are here or may be fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
+
+from polydub.engines import registry
+from polydub.engines.base import Kind, Weight
+from polydub.engines.pool import Tool
+from polydub.engines.registry import AUTO, Chosen, LackingWeights, Need
+from polydub.errors import UnknownEngine
+from polydub.runner import Run
+from polydub.types import Notice, Progress
+
+if TYPE_CHECKING:
+    from polydub.config import Loaded, Settings
+
+EMBEDDED = "embedded"  # diarization by polydub itself, with an embedding engine: "embedded:resemblyzer"
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom to ask and tell while engines are chosen. `ask`: a yes or no question; False where nobody can answer."""
+
+    ask: Callable[[str], bool] = lambda question: False
+    progress: Callable[[Progress], None] = lambda progress: None
+
+
+class Chooser:
+    """Puts engines into a run. What `auto` takes is kept in `kept`, so that the next run takes the same."""
+
+    def __init__(self, loaded: Loaded, kept: dict[str, str], person: Person | None = None) -> None:
+        self._loaded, self._kept, self._person = loaded, kept, person or Person()
+
+    def __call__(self, run: Run, wants: Mapping[Kind, str]) -> None:
+        """The engine for each kind, for a language or pair ("und" when none is known). Raises what `registry.choose` raises.
+
+        Weights that would serve better are offered once for all kinds.
+        """
+        found: dict[Kind, Chosen | LackingWeights] = {kind: self._choose(kind, tag) for kind, tag in wants.items()}
+        lacking = tuple(dict.fromkeys(weight for row in found.values() for weight in _lacking(row)))
+        if lacking and self._fetched(lacking):
+            found = {kind: self._choose(kind, tag) for kind, tag in wants.items()}
+        for kind, row in found.items():
+            if isinstance(row, LackingWeights):
+                raise row
+            self._use(run, kind, row)
+
+    def _asked(self, kind: Kind) -> str:
+        """What the settings say about a kind."""
+        from polydub import config
+
+        settings = self._loaded.settings
+        if kind == "embedding":
+            return registry.parse_choice(settings.diarization).options.get("model", AUTO)
+        asked = str(getattr(settings, config.CHOICES[kind])) if kind in config.CHOICES else AUTO
+        return AUTO if asked == NONE else asked
+
+    def _need(self, kind: Kind, language: str) -> Need:
+        from polydub import config, models
+
+        settings = self._loaded.settings
+        names = [n for n, e in registry.engines(kind).items() if not isinstance(e, registry.Broken)]
+        options = {name: config.engine_values(self._loaded, kind, name) for name in names}
+        if kind == "asr" and settings.asr_model:
+            for name in (n for n in names if "model" in registry.get(kind, n).options.model_fields):
+                options[name] = {**options[name], "model": settings.asr_model}
+        home = settings.models_home
+
+        def find(weight: Weight) -> Path | None:
+            return models.find(weight, home)
+
+        return Need(kind, language, settings.offline, options, mode=settings.mode, find=find)
+
+    def _choose(self, kind: Kind, language: str) -> Chosen | LackingWeights:
+        asked, need = self._asked(kind), self._need(kind, language)
+        try:
+            if asked != AUTO or kind not in self._kept:
+                return registry.choose(asked, need)
+            chosen = registry.choose(self._kept[kind], need)
+        except LackingWeights as error:
+            return error
+        said = self._kept.get(f"{kind}.substitute")
+        notices = (Notice("substitute", said), *chosen.notices) if said else chosen.notices
+        return replace(chosen, reason=self._kept[f"{kind}.reason"], notices=notices)
+
+    def _use(self, run: Run, kind: Kind, chosen: Chosen) -> None:
+        if self._asked(kind) == AUTO and kind not in self._kept:
+            model = getattr(chosen.options, "model", None)
+            name = chosen.engine.info.name
+            self._kept[kind] = f"{name}:{model}" if model and chosen.engine.models else name
+            self._kept[f"{kind}.reason"] = chosen.reason
+            if said := next((n.text for n in chosen.notices if n.code == "substitute"), ""):
+                self._kept[f"{kind}.substitute"] = said
+        run.tools[kind] = tool(chosen, self._loaded.settings.device)
+        run.note(*chosen.notices)
+
+    def _fetched(self, lacking: Sequence[Weight]) -> bool:
+        """Whether the weights are here now: fetched as `download` says, after one question for all."""
+        from polydub import models
+
+        settings = self._loaded.settings
+        if settings.offline or settings.download == "no":
+            return False
+        rows = "\n".join(f"  {models.described(weight)}" for weight in lacking)
+        question = f"These weights would serve better and can be downloaded:\n{rows}\nDownload them now?"
+        free = all(weight.commercial_use for weight in lacking)
+        if not (settings.download == "yes" and free) and not self._person.ask(question):
+            return False
+        for weight in lacking:
+            models.pull(weight, settings.models_home, partial(self._pulled, weight.id))
+        return True
+
+    def _pulled(self, name: str, done: int, total: int) -> None:
+        self._person.progress(Progress(f"pull {name}", done, total))
+
+
+def _lacking(row: Chosen | LackingWeights) -> Sequence[Weight]:
+    return row.weights if isinstance(row, LackingWeights) else row.lacking
+
+
+def tool(chosen: Chosen, device: str) -> Tool:
+    """A chosen engine as a run needs it."""
+    engine = chosen.engine
+    place = device if device in engine.info.devices else "cpu"
+    identity = registry.identity(engine, chosen.options, place)
+    return Tool(engine, chosen.options, identity, place, chosen.weights, chosen.reason)
+
+
+def check_choices(settings: Settings) -> None:
+    """Raises BadSettings, UnknownEngine or MissingExtra when an engine that was chosen by name is not there."""
+    from polydub import config
+
+    for name in get_args(config.EngineKind):
+        kind = cast("Kind", name)
+        choice = registry.parse_choice(str(getattr(settings, config.CHOICES[kind])))
+        if choice.name == AUTO or (choice.name == NONE and kind in ("diarization", "separation")):
+            continue
+        if kind != "diarization":
+            registry.get(kind, choice.name)
+        elif choice.name != EMBEDDED:
+            raise UnknownEngine(f"there is no diarization engine {choice.name!r}", f"there are: {EMBEDDED}, {NONE}")
+        elif "model" in choice.options:
+            registry.get("embedding", choice.options["model"])

@@ -1,0 +1,124 @@
+"""The film's sound without its dialogue: block by block, in such a way that nothing is heard where blocks meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from polydub.engines.base import Separator
+from polydub.errors import BadEngineOutput
+from polydub.stages.listen import Nearby, nearby
+from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Audio, Energies, Samples, Sound, Span, Speech, bridged, seconds
+from polydub.work import Work, engine_stage
+
+CONTEXT = 376 * FRAME  # samples an engine hears on both sides of a block: 8 s; whole frames, so that masks lie on one grid
+CUT_S = 5.5  # longer speech is cut, always at the same places, so that a part in a block lies in its context as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class Separating:
+    """What separating a block depends on: sound around it, and where somebody speaks there (film seconds, up to CUT_S each)."""
+
+    near: Nearby
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Separated:
+    """The dialogue of one block of the sound; what remains of the sound without it is the background.
+
+    Attributes: dialogue: as long as the block; None when there is none. energies: of the dialogue. worked: False when the
+    engine could not tell dialogue from background, so that there is none to take away although somebody speaks.
+    """
+
+    dialogue: Artifact | None
+    energies: Energies
+    worked: bool = True
+
+
+def pieces(sound: Sound, speech: Speech) -> tuple[Separating, ...]:
+    """One for each block of `sound`, in order. Speech far away does not enter."""
+    cut = tuple(part for span in speech.spans for part in _cut(span))
+    return tuple(Separating(near, _reaching(near, cut)) for near in nearby(sound))
+
+
+def unseparated(separated: Sequence[Separated], frames: int) -> tuple[Span, ...]:
+    """Where the dialogue of a sound of `frames` could not be separated: whole blocks, in film seconds, in order, joined."""
+    failed = (n for n, block in enumerate(separated) if not block.worked)
+    blocks = [Span(seconds(n * BLOCK / RATE_HZ), seconds(min((n + 1) * BLOCK, frames) / RATE_HZ)) for n in failed]
+    return bridged(blocks, 0.001)
+
+
+@engine_stage("separate", "separation")
+def separate(work: Work, separator: Separator, piece: Separating) -> Separated:
+    """The dialogue of one block. Without speech in it the engine is not asked. Raises: BadEngineOutput."""
+    import numpy as np
+
+    from polydub.audio import loudness
+    from polydub.media.flac import write_flac
+
+    start, stop = _block(piece.near)
+    if not any(span.overlap(Span(start / RATE_HZ, stop / RATE_HZ)) for span in piece.spans):
+        return Separated(None, _nothing(start, stop))
+    low, high = _context(piece.near)
+    sound = Audio(_samples(work, piece.near, low, high))
+    work.progress(0.1)
+    # Not rounded, so that they are the same to the sample for this block and the next
+    spans = tuple(Span(max(0.0, span.start - low / RATE_HZ), span.end - low / RATE_HZ) for span in piece.spans)
+    dialogue = separator.separate(sound, spans)
+    if dialogue is None:
+        return Separated(None, _nothing(start, stop), worked=False)
+    if dialogue.shape != sound.samples.shape or not np.isfinite(dialogue).all():
+        raise BadEngineOutput("the separation engine gave something else than finite sound as long as what it was given")
+    file = work.scratch / "dialogue.flac"
+    write_flac(file, dialogue[:, start - low : stop - low])
+    lead = min(loudness.SETTLE, start - low)
+    energies = loudness.energies(dialogue[:, start - low - lead : stop - low], start, lead)
+    return Separated(work.keep(file), energies)
+
+
+def _cut(span: Span) -> Iterator[Span]:
+    """`span` in parts of equal length, none longer than CUT_S, each beginning where the one before ends."""
+    count = max(1, -(-round(span.duration * 1000) // round(CUT_S * 1000)))
+    edges = [seconds(span.start + span.duration * n / count) for n in range(count)]
+    return (Span(a, b) for a, b in zip(edges, [*edges[1:], span.end], strict=True))
+
+
+def _reaching(near: Nearby, spans: Sequence[Span]) -> tuple[Span, ...]:
+    """What of `spans` lies in the context of a block."""
+    low, high = (seconds(edge / RATE_HZ) for edge in _context(near))
+    clipped = (Span(max(span.start, low), min(span.end, high)) for span in spans)
+    return tuple(span for span in clipped if span.start < span.end)
+
+
+def _block(near: Nearby) -> tuple[int, int]:
+    """First and last + 1 sample of the block."""
+    return near.number * BLOCK, min((near.number + 1) * BLOCK, near.frames)
+
+
+def _context(near: Nearby) -> tuple[int, int]:
+    """First and last + 1 sample that an engine hears for the block."""
+    start, stop = _block(near)
+    return max(0, start - CONTEXT), min(near.frames, stop + CONTEXT)
+
+
+def _nothing(start: int, stop: int) -> Energies:
+    """What silence from sample `start` to `stop` of the film measures."""
+    from polydub.audio.loudness import CELL
+
+    first = start // CELL
+    return Energies(first, (0.0,) * ((stop - 1) // CELL - first + 1))
+
+
+def _samples(work: Work, near: Nearby, low: int, high: int) -> Samples:
+    """Samples `low` to `high` of the sound, (channels, high - low)."""
+    import numpy as np
+
+    from polydub.media.flac import read_flac
+
+    parts: list[Samples] = []
+    for number, file in enumerate(near.blocks, near.first):
+        begin, end = max(low, number * BLOCK), min(high, (number + 1) * BLOCK)
+        if begin < end:
+            parts.append(read_flac(work.path(file), begin - number * BLOCK, end - begin))
+    return np.concatenate(parts, axis=1)
