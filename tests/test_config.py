@@ -336,7 +336,8 @@ def test_every_flag_can_be_given_as_text(place: Place) -> None:
     for flag in config.flags():
         if flag.name:
             default = "" if flag.default is None else str(flag.default)
-            text = {"to": "es", "asr_model": "small", "lufs": "-20", "audio_track": "1"}.get(flag.key) or texts.get(flag.kind) or default
+            given = {"to": "es", "asr_model": "small", "lufs": "-20", "audio_track": "1"}
+            text = given.get(flag.key) or texts.get(flag.kind) or default
             assert place.load({flag.key: text}).origins.get(flag.key, "--voice") == flag.name
 
 

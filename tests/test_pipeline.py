@@ -250,7 +250,9 @@ def test_the_report_fits_its_schema(film: Films) -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     assert set(schema["required"]) == set(report)
     assert set(schema["$defs"]["ReportLine"]["required"]) == set(report["lines"][0])
-    assert {engine["kind"]: engine["name"] for engine in report["engines"]} == {"tts": "fake", "mt": "fake"}
+    assert {engine["kind"]: engine["name"] for engine in report["engines"]} == {
+        "mt": "fake", "tts": "fake", "separation": "mask", "vad": "silero"
+    }  # fmt: skip
     assert {out["path"] for out in report["outputs"]} >= {"dub.es.mkv", "stems/dub.es.flac"}
     assert all(out["bytes"] > 0 for out in report["outputs"])
 

@@ -73,7 +73,7 @@ def hasty_dub(sample_original: sample.SampleFiles, tmp_path_factory: pytest.Temp
         numbered[number][2:] = [text]
     subtitles = folder / "hasty.es.srt"
     subtitles.write_text("\n\n".join("\n".join(lines) for lines in numbered.values()) + "\n", encoding="utf-8")
-    return dub(sample_original.video, subtitles, folder)
+    return dub(sample_original.video, subtitles, folder, voice_mode="preset")
 
 
 def pitch_hz(samples: Samples) -> float:

@@ -16,7 +16,7 @@ from polydub.choosing import NONE, Chooser, Person
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool
 from polydub.errors import BadInput, BadSettings, NoSpeech, PolydubError
-from polydub.pipeline import dub, language_pair, same_language, untranslated
+from polydub.pipeline import dub, language_pair, matches, same_language, untranslated
 from polydub.project import Project, open_project
 from polydub.runner import How, Run
 from polydub.stages import listen, translate
@@ -249,12 +249,14 @@ def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
         speech = [s for s in read.script.segments if s.kind == "speech"]
         if speech and not any(read.texts.get(s.id, s.text).strip() for s in speech):
             raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
-        needed: dict[Kind, str] = {**listening.kinds(read, want), "tts": target}
+        choose = Chooser(loaded, {})
+        choose(run, {"tts": target})
+        needed: dict[Kind, str] = listening.kinds(read, want, matching=matches(run, want))
         missing = untranslated(read)
         spoken = read.script.language
         if (missing or (not speech and spoken != "und")) and not same_language(read, want):
             needed["mt"] = language_pair(read, want)
-        Chooser(loaded, {})(run, needed)
+        choose(run, needed)
         engines = {kind: tool.reason for kind, tool in run.tools.items()}
         return Plan(job.media, target, folder, folder / f"dub.{target}.{settings.format}", source.duration,
                     len(speech) if speech else None, len(missing), tuple(s.id for s in read.script.speakers),

@@ -50,8 +50,8 @@ class Listened:
     stems: Handle[tuple[separate.Separated, ...]] | None = None
 
 
-def kinds(read: Given, want: Wanted) -> dict[Kind, str]:
-    """The engines that listening needs, with their languages."""
+def kinds(read: Given, want: Wanted, *, matching: bool = False) -> dict[Kind, str]:
+    """The engines that listening needs, with their languages; `matching`: voices are to be matched to speakers."""
     language = read.script.language
     needed: dict[Kind, str] = {}
     if not read.script.segments:
@@ -60,7 +60,7 @@ def kinds(read: Given, want: Wanted) -> dict[Kind, str]:
         needed["align"] = language
     if want.listening.separate:
         needed["separation"] = UNKNOWN
-    if tells_apart(read, want) or want.voice_mode == "match":
+    if matching or tells_apart(read, want):
         needed["embedding"] = UNKNOWN
     return {"vad": UNKNOWN, **needed} if needed else {}
 

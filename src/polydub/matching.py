@@ -39,17 +39,12 @@ SENTENCES = {
 }
 
 
-def can_match(run: Run) -> bool:
-    """Whether the run's speech engine has voices to choose from (feature "stock") and there is a speaker encoder."""
-    return "embedding" in run.tools and "tts" in run.tools and "stock" in run.tools["tts"].engine.info.features
-
-
 def match_voices(
     run: Run, people: Mapping[str, Portrait], language: str, taken: Mapping[str, Voice] | None = None
 ) -> Mapping[str, Match]:
     """A voice for everyone in `people`, whose portraits are by the run's encoder; none sounds like another or like `taken`.
 
-    Needs `can_match(run)`. The same portraits give the same voices. Raises: UnsupportedLanguage, and what engines raise.
+    The same portraits give the same voices. Raises: UnsupportedLanguage, and what engines raise.
     """
     if not people:
         return {}

@@ -9,7 +9,7 @@ from pathlib import Path
 from polydub import languages, listening
 from polydub.errors import BadSettings, NoSpeech
 from polydub.listening import Choose, Listened
-from polydub.matching import can_match, match_voices
+from polydub.matching import match_voices
 from polydub.runner import Handle, Run
 from polydub.stages import deliver, listen, match, render, speak, survey, translate
 from polydub.types import Artifact, Casting, Line, Notice, Placement, Script, Segment, Source, Span, Track, Turn, seconds
@@ -70,7 +70,8 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     track = listen.audio_track(source, want.audio_track)
     extracted = run.start(listen.extract, source, track)
     read = run.step(translate.read_script, source, want.texts, want.source_language, want.target)
-    choose(run, {**listening.kinds(read, want), "tts": want.target})
+    choose(run, {"tts": want.target})
+    choose(run, listening.kinds(read, want, matching=matches(run, want)))
     listened = listening.hear(run, extracted, read, want)
     spans = tuple(Span(s.start, s.end) for s in listened.given.script.segments)
     numbering = run.step(translate.number, spans, run.previous("ids"))
@@ -115,23 +116,28 @@ def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Choose) 
     return translate.write_lines(given, [text for answer in answers for text in answer], want.target)
 
 
+def matches(run: Run, want: Wanted) -> bool:
+    """Whether voices are matched to the speakers: it is wished, and the speech engine has a choice of voices."""
+    return want.voice_mode == "match" and "stock" in run.tools["tts"].engine.info.features
+
+
 def cast_voices(run: Run, listened: Listened, script: Script, want: Wanted) -> Cast:
     """A voice for each speaker: the wished one, else one that is matched to them, else the engine's next."""
     wishes = {"*": "", **want.voices} if want.voice_mode == "single" else want.voices
     voices = dict(run.step(speak.cast, script.speakers, want.target, wishes).voices)
     wished = {s.id for s in script.speakers if s.id in want.voices or "*" in want.voices}
     reasons = {name: "wished" if name in wished else f"by --voice-mode {want.voice_mode}" for name in voices}
-    if want.voice_mode != "match" or listened.ear is None or not can_match(run):
+    if not matches(run, want) or listened.ear is None:
         return Cast(Casting(voices), reasons)
     turns = listened.turns or tuple(Turn(s.start, s.end, s.speaker) for s in script.segments)
     names = [s.id for s in script.speakers if s.id not in wished]
     portraits = run.map(match.portray, [match.best_excerpts(turns, listened.ear.close, name) for name in names])
-    matches = match_voices(
+    found = match_voices(
         run, dict(zip(names, portraits, strict=True)), want.target, {name: voices[name] for name in sorted(wished)}
     )
     run.release("embedding")
-    voices.update({name: found.voice for name, found in matches.items()})
-    reasons.update({name: found.reason for name, found in matches.items()})
+    voices.update({name: one.voice for name, one in found.items()})
+    reasons.update({name: one.reason for name, one in found.items()})
     return Cast(Casting(voices), reasons)
 
 

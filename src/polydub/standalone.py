@@ -76,9 +76,7 @@ def transcribe_file(job: Job, loaded: Loaded, ears: Ears, tell: Callable[[Segmen
     """
     with _film(job, loaded, ears) as film:
         texts = replace(film.want.texts, own_tracks=False)
-        want = replace(
-            film.want, texts=texts, voice_mode="preset", listening=replace(film.want.listening, separate=False, word_times=True)
-        )
+        want = replace(film.want, texts=texts, listening=replace(film.want.listening, separate=False, word_times=True))
         run = film.run
         read = run.step(translate.read_script, film.source, texts, want.source_language, want.target)
         film.choose(run, listening.kinds(read, want))

@@ -112,8 +112,8 @@ class Store:
         """Add finished calls in one transaction; a key that is there already keeps its first result."""
         values = [(r.key, r.stage, r.output, r.notices) for r in rows]
         with self._lock, writing(self.folder):
-            self._db.execute("begin immediate")
-            try:
+            try:  # also around begin: Ctrl-C may come right after it
+                self._db.execute("begin immediate")
                 self._db.executemany("insert or ignore into done values (?, ?, ?, ?)", values)
                 self._db.execute("commit")
             except BaseException:

@@ -28,7 +28,9 @@ def long_film(clip: Callable[..., Path], tmp_path: Path) -> Path:
     return clip("talk", seconds=120.0, fps=5, channels=1)
 
 
-GIVEN = ("dub", "talk.mkv", "--to", "en", "--no-translate", "--tts", "espeak-ng", "--transcript", "talk.en.srt")
+GIVEN = (
+    "dub", "talk.mkv", "--to", "en", "--no-translate", "--tts", "espeak-ng", "--transcript", "talk.en.srt", "--download", "no"
+)  # fmt: skip
 
 
 @LINUX

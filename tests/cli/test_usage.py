@@ -26,7 +26,7 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 ALL = {" ".join(path): command for path, command in commands(app)}
 # Settings whose engines come later: a flag that does nothing is a lie.
-LATER = {"--asr", "--separation", "--diarization", "--lip-sync", "--lipsync", "--download"}
+LATER = {"--lip-sync", "--lipsync"}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -93,7 +93,9 @@ def test_the_version_is_told(polydub: Call) -> None:
         (("dub", "a.mkv", "--to", "es", "--job", "none.toml"), ("none.toml",)),
         (("dub", "a.mkv", "--to", "es", "--job", "bad.toml"), ("bad.toml", "damaged")),
         (("dub", "a.mkv", "--to", "es", "--job", "odd.toml"), ("moode", "did you mean mode?")),
-        (("dub", "a.mkv", "--to", "es", "--asr", "whisper"), ("--asr",)),
+        (("dub", "a.mkv", "--to", "es", "--asr", "whisper"), ("whisper", "faster-whisper")),
+        (("dub", "a.mkv", "--to", "es", "--speakers", "4-2"), ("speakers", "2-4")),
+        (("dub", "a.mkv", "--to", "es", "--diarization", "pyanote"), ("pyanote", "embedded, none")),
     ],
     ids=lambda value: " ".join(value[2:]) if isinstance(value, tuple) and value[0] == "dub" else None,
 )

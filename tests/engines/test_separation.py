@@ -276,6 +276,16 @@ def test_the_real_net_tells_a_reader_from_music(deepfilternet3: Path, mixed: tup
     assert si_sdr(bed, speech + bed - found) > si_sdr(bed, speech + bed) + 9
 
 
+def test_what_was_heard_long_before_changes_nothing(deepfilternet3: Path) -> None:
+    sound, cut = talk(9, 1, (Span(6.0, 7.5),)), 3.0
+    with loaded_net(deepfilternet3) as separator:
+        whole = separated(separator, sound, (Span(0.5, 2.5), Span(6.0, 7.5)))
+        late = separated(separator, sound[:, round(cut * RATE_HZ) :], (Span(6.0 - cut, 7.5 - cut),))
+    spoken = slice(6 * RATE_HZ, round(7.5 * RATE_HZ))
+    assert np.abs(whole[:, spoken]).max() > 0.01
+    assert np.abs(whole[:, round(cut * RATE_HZ) :] - late)[:, 2 * RATE_HZ :].max() < 1e-5
+
+
 def test_the_mask_tells_a_reader_from_music(mixed: tuple[Array, Array, tuple[Span, ...]]) -> None:
     speech, bed, spans = mixed
     found = separated(mask.PauseMask(), speech + bed, spans)

@@ -17,7 +17,7 @@ from polydub.audio import match as spectra
 from polydub.engines import registry
 from polydub.engines.base import READY, Calibration, Engine, Info, Kind, Options
 from polydub.engines.pool import Tool
-from polydub.matching import can_match, match_voices
+from polydub.matching import match_voices
 from polydub.media.flac import write_flac
 from polydub.runner import How, Run
 from polydub.stages import listen, match, speak
@@ -275,15 +275,7 @@ def test_a_film_without_people_needs_no_engine(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with Run(store, tmp_path) as run:
         assert match_voices(run, {}, "es") == {}
-        assert not can_match(run)
     store.close()
-
-
-@pytest.mark.parametrize(("features", "possible"), [(("stock",), True), ((), False)])
-def test_only_a_speech_engine_with_a_stock_can_match(store: Store, features: tuple[str, ...], possible: bool) -> None:
-    with studio(store) as run:
-        run.tools["tts"] = tool(engine("tts", Booth, *features))
-        assert can_match(run) is possible
 
 
 FAR = st.lists(st.sampled_from([70.0, 90.0, 120.0, 160.0, 210.0, 280.0]), min_size=1, max_size=5)

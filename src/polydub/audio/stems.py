@@ -15,6 +15,7 @@ from polydub.types import RATE_HZ, Samples, Span, bridged
 
 Spectra = NDArray[np.complex64]  # (frames, bins)
 Window = NDArray[np.float32]
+Grid = NDArray[np.float32]  # (frames, bins): a mask, or power
 FADE_S = 0.03  # of the gate, inside a span: spans are padded
 _TINY = 1e-20  # power of digital silence
 
@@ -60,7 +61,7 @@ def hann() -> Window:
     return (rise / np.sqrt(1.5)).astype(np.float32)
 
 
-def masked(samples: Samples, mask: Window) -> Samples:
+def masked(samples: Samples, mask: Grid) -> Samples:
     """Each channel of `samples` (channels, frames) behind a mask that was made for a sound of as many frames."""
     window = hann()
     kept = np.empty_like(samples)
@@ -117,7 +118,7 @@ def gate(speech: Sequence[Span], frames: int) -> Samples:
     return curve
 
 
-def ratio_mask(mix: Samples, dialogue: Samples) -> Window:
+def ratio_mask(mix: Samples, dialogue: Samples) -> Grid:
     """Share of `dialogue` in the power of `mix`, both (n,), where the rest of the mix is taken for background.
 
     An enhancer rebuilds speech as it thinks it was; the share of it leaves what is really there, in the phase of the mix.
@@ -128,7 +129,7 @@ def ratio_mask(mix: Samples, dialogue: Samples) -> Window:
     return wanted / rest
 
 
-def pause_mask(mix: Samples, speech: Sequence[Span]) -> Window | None:
+def pause_mask(mix: Samples, speech: Sequence[Span]) -> Grid | None:
     """Share of dialogue in `mix` (n,) after what is heard in the pauses between the spans (seconds).
 
     The power of the background during speech is a mean of the pauses around, the nearest first, or what remains in the
@@ -149,7 +150,7 @@ def pause_mask(mix: Samples, speech: Sequence[Span]) -> Window | None:
     return mask
 
 
-def _power(sound: Samples) -> Window:
+def _power(sound: Samples) -> Grid:
     window, views = hann(), _views(sound, WINDOW, _HOP)
     power = np.empty((len(views), WINDOW // 2 + 1), np.float32)
     for at in _batches(len(views)):
@@ -168,7 +169,7 @@ def _free(speech: Sequence[Span], count: int) -> NDArray[np.bool_]:
     return free
 
 
-def _over_pauses(power: Window, free: NDArray[np.bool_]) -> Window:
+def _over_pauses(power: Grid, free: NDArray[np.bool_]) -> Grid:
     """For each frame that is not free a mean of `power` over the free ones no farther than FAR_S, the near ones first."""
     pauses = np.flatnonzero(free)
     away = np.abs(np.flatnonzero(~free)[:, None] - pauses) * (_HOP / RATE_HZ)
@@ -178,7 +179,7 @@ def _over_pauses(power: Window, free: NDArray[np.bool_]) -> Window:
     return weights.astype(np.float32) @ power[pauses]
 
 
-def _in_holes(power: Window) -> Window:
+def _in_holes(power: Grid) -> Grid:
     """For each frame the 20th percentile of `power` around it."""
     from scipy.ndimage import percentile_filter
 

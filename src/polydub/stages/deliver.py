@@ -56,7 +56,7 @@ class Captions:
     fps: float
 
 
-@stage("subtitle")
+@stage("subtitle", version=2)
 def subtitle(work: Work, said: tuple[Said, ...], what: Captions, formats: tuple[str, ...]) -> tuple[SubtitleFile, ...]:
     """Cues by the timed-text rules, as SRT (always, for the container) and in the wanted formats."""
     closed = cues_of(said, what.fps)

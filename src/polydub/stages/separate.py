@@ -27,8 +27,9 @@ class Separating:
 class Separated:
     """The dialogue of one block of the sound; what remains of the sound without it is the background.
 
-    Attributes: dialogue: as long as the block; None when there is none. energies: of the dialogue. worked: False when the
-    engine could not tell dialogue from background, so that there is none to take away although somebody speaks.
+    Attributes: dialogue: as long as the block; None when there is none. energies: of the dialogue, zeros without it.
+    worked: False when the engine could not tell dialogue from background, so that there is none to take away although
+    somebody speaks.
     """
 
     dialogue: Artifact | None

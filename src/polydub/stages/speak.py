@@ -14,7 +14,7 @@ from polydub.work import Work, engine_stage, stage
 RATE_STEP = 0.05  # engines are asked for rates in these steps, so that a small move of a line finds its take again
 
 
-@engine_stage("cast", "tts")
+@engine_stage("cast", "tts", version=2)
 def cast(work: Work, tts: Synthesizer, speakers: tuple[Speaker, ...], language: str, wishes: Mapping[str, str]) -> Casting:
     """A voice for each speaker: the wished one by name, else the next of the engine's list, so that all differ.
 

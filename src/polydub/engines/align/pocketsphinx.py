@@ -31,9 +31,10 @@ ALIGNER = Path(__file__).parents[1] / "pocketsphinx_worker.py"
 PHONEMES = Path(__file__).with_name("phonemes_worker.py")
 FRAME_S = 0.01
 LEVEL, SILENT = 0.9, 1e-3  # peak that sound is brought to; a lower peak than this is silence
-# Mean ln likelihood of a word's frames, relative to the sound that fits best. Medians over a text were -0.9 to -2.2 where
-# it is what is said and -2.6 to -7 where it is not (benchmarks/recognition.py); a word at MATCH gets a confidence of 0.5.
-MATCH, STEEPNESS = -3.0, 2.0
+# Mean ln likelihood of a word's frames, relative to the sound that fits best. Medians over a text in clean speech: -3 to -5.4
+# where it is what is said, -7.7 and lower where it is not; with noise or music 10 dB below the speech: -5.7 and -6.5
+# (benchmarks/recognition.py). A word at MATCH gets a confidence of 0.5.
+MATCH, STEEPNESS = -6.2, 2.0
 _ALTERNATE = re.compile(r"\(\d+\)$")
 
 
