@@ -56,7 +56,7 @@ def kinds(read: Given, want: Wanted, *, matching: bool = False) -> dict[Kind, st
     needed: dict[Kind, str] = {}
     if not read.script.segments:
         needed["asr"] = language
-    elif want.listening.word_times and language != UNKNOWN:
+    elif (want.listening.word_times or not read.timed) and language != UNKNOWN:
         needed["align"] = language
     if want.listening.separate:
         needed["separation"] = UNKNOWN
@@ -72,11 +72,16 @@ def tells_apart(read: Given, want: Wanted) -> bool:
 
 def hear(run: Run, extracted: Handle[listen.Heard], read: Given, want: Wanted) -> Listened:
     """Listens to the film as far as it is needed; the engines of `kinds` must have been chosen."""
+    if not read.timed and "align" not in run.tools:
+        text = "nobody told when the text is said, nor in which language: its lines lie over the film by their length"
+        run.note(Notice("times-estimated", f"{text}; with --from they are found in the sound"))
     if "vad" not in run.tools:
         return Listened(extracted.result(), read)
     ear = detect(run, extracted.result())
     stems = start_separation(run, ear) if want.listening.separate else None
     speaking = start_diarization(run, ear, want.listening.speakers) if tells_apart(read, want) else None
+    if not read.timed and "align" in run.tools:
+        read = found(run, ear, read)
     given = named(read, speaking) if read.script.segments else transcribe(run, ear, read.script.language, speaking)
     if "align" in run.tools:
         given = with_words(run, ear, given)
@@ -146,6 +151,14 @@ def named(given: Given, speaking: Speaking | None) -> Given:
         return given
     segments = speakers.assign(given.script.segments, turns)
     return replace(given, script=replace(given.script, segments=segments, speakers=who(segments)))
+
+
+def found(run: Run, ear: Ear, given: Given) -> Given:
+    """`given` at the times at which its text is heard."""
+    script = given.script
+    whole = listen.excerpt(ear.close, 0.0, ear.close.duration)
+    segments = run.step(align.locate, align.Passage(whole, ear.close.spans, script.segments), script.language)
+    return replace(given, script=replace(script, segments=segments))
 
 
 def with_words(run: Run, ear: Ear, given: Given) -> Given:

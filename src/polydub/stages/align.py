@@ -1,76 +1,81 @@
-"""When each word of a given text is spoken. Cue times stay as they are; only word times are found."""
+"""When each word of a given text is spoken; the times of its cues stay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
 from polydub.engines.base import Aligner
 from polydub.errors import BadEngineOutput
-from polydub.stages import listen
+from polydub.stages.listen import excerpt, sound_of
 from polydub.types import Audio, Excerpt, Notice, Segment, Span, Speech, Word, seconds
 from polydub.work import Work, engine_stage
 
-LONGEST_S = 20.0  # of an excerpt, about: a longer cue is an excerpt of its own
-APART_S = 1.5  # cues further apart are never aligned together
-PAD_S = (0.15, 0.5)  # heard before and after the cues, for their times may be off; as much as half the pause next to them
+LONGEST_S = 20.0  # more at once costs memory and lets one wrong cue spoil its neighbours
+APART_S = 1.5  # cues this far apart are never aligned together
+OVERLAP_S = 0.3  # cues that overlap by more are two voices at once, which are no text
+PAD_S = (0.15, 0.5)  # heard around cues, whose times may be off: half the pause next to them within these limits
+FOUND_S = 1200.0  # of sound in which a text without times is looked for; more takes too much memory
+LEAST_S = 0.2  # no text is aligned to less sound
 DOUBTFUL = 0.5  # median confidence of a cue's words below which its text is not what is said
+FEW, DOUBTFUL_OF_FEW = 4, 0.1  # one word in twenty has so low a confidence although it is said
 
 
 @dataclass(frozen=True, slots=True)
-class Alignment:
-    """Consecutive cues to be aligned together: `segments` in film seconds, the `part` of the film that holds them.
+class Passage:
+    """Consecutive cues that are aligned at once: the sound around them, and where in it somebody speaks (film seconds)."""
 
-    Attributes: spoken: where somebody speaks in `part`, film seconds. language: BCP-47, of the text.
-    """
-
-    part: Excerpt
+    sound: Excerpt
+    speech: tuple[Span, ...]
     segments: tuple[Segment, ...]
-    spoken: tuple[Span, ...]
-    language: str
 
 
-def align_pieces(segments: Sequence[Segment], speech: Speech, language: str) -> tuple[Alignment, ...]:
-    """`segments` that are speech and have a text, by start, in excerpts of about 20 s at most, cut where cues are apart.
+def align_pieces(segments: Sequence[Segment], speech: Speech) -> tuple[Passage, ...]:
+    """The spoken segments with a text but without words, by start, in passages of up to LONGEST_S.
 
-    Cues that overlap by more than 0.3 s go into different excerpts. Together the pieces hold each such segment once;
-    songs, sounds and empty cues are in none.
+    Passages are cut where cues are furthest apart. Each segment is in one passage; a longer one makes a longer passage.
     """
-    wanted = sorted((s for s in segments if s.kind == "speech" and s.text.split()), key=lambda s: (s.start, s.end))
-    groups = [part for run in _runs(wanted) for part in _cut(run)]
-    pieces: list[Alignment] = []
-    for n, group in enumerate(groups):
-        before = max((s.end for s in groups[n - 1]), default=0.0) if n else 0.0
-        after = groups[n + 1][0].start if n + 1 < len(groups) else speech.duration
-        end = max(s.end for s in group)
-        part = listen.excerpt(speech, group[0].start - _pad(group[0].start - before), end + _pad(after - end))
-        spoken = tuple(Span(max(s.start, part.start), min(s.end, part.end)) for s in speech.spans if s.overlap(part) > 0)
-        pieces.append(Alignment(part, tuple(group), spoken, language))
-    return tuple(pieces)
+    wanted = [s for s in segments if s.kind == "speech" and s.text.strip() and not s.words]
+    groups = [part for run in _runs(sorted(wanted, key=lambda s: (s.start, s.end))) for part in _cut(run)]
+    ends = [max(s.end for s in group) for group in groups]
+    befores = [0.0, *ends][: len(groups)]
+    afters = [*(group[0].start for group in groups[1:]), speech.duration][: len(groups)]
+    rows = zip(groups, befores, ends, afters, strict=True)
+    return tuple(_passage(group, speech, (before, end, after)) for group, before, end, after in rows)
 
 
-def _runs(segments: Sequence[Segment]) -> list[list[Segment]]:
-    """Cues that follow each other closely and do not talk over each other."""
-    runs: list[list[Segment]] = []
+def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Neighbours in time that do not talk over each other."""
+    run: list[Segment] = []
     for segment in segments:
-        gap = segment.start - max((s.end for s in runs[-1]), default=0.0) if runs else 0.0
-        if runs and -2 * PAD_S[0] <= gap <= APART_S:
-            runs[-1].append(segment)
-        else:
-            runs.append([segment])
-    return runs
+        if run and not -OVERLAP_S <= segment.start - max(s.end for s in run) <= APART_S:
+            yield run
+            run = []
+        run.append(segment)
+    if run:
+        yield run
 
 
-def _cut(run: list[Segment]) -> list[list[Segment]]:
-    """`run` in parts of LONGEST_S at most, each cut at the widest gap of its second half."""
-    start = run[0].start
-    fitting = next((n for n, s in enumerate(run) if n and s.end - start > LONGEST_S), len(run))
-    if fitting == len(run):
-        return [run]
-    late = [n for n in range(1, fitting + 1) if run[n].start - start >= LONGEST_S / 2] or [fitting]
-    at = max(late, key=lambda n: (run[n].start - run[n - 1].end, n))
-    return [run[:at], *_cut(run[at:])]
+def _cut(run: list[Segment]) -> Iterator[list[Segment]]:
+    """`run` in parts of up to LONGEST_S, each cut at the widest gap of its second half."""
+    while run:
+        begin = run[0].start
+        at = next((n for n, s in enumerate(run) if n and s.end - begin > LONGEST_S), len(run))
+        if at < len(run):
+            late = [n for n in range(1, at + 1) if run[n].start - begin >= LONGEST_S / 2] or [at]
+            at = max(late, key=lambda n: (run[n].start - run[n - 1].end, n))
+        yield run[:at]
+        run = run[at:]
+
+
+def _passage(group: list[Segment], speech: Speech, times: tuple[float, float, float]) -> Passage:
+    """`times`: the end of the cue before, of this group, and the start of the cue after it."""
+    before, end, after = times
+    start = group[0].start
+    sound = excerpt(speech, start - _pad(start - before), end + _pad(after - end))
+    inside = (Span(max(s.start, sound.start), min(s.end, sound.end)) for s in speech.spans if s.overlap(sound) > 0)
+    return Passage(sound, tuple(inside), tuple(group))
 
 
 def _pad(gap: float) -> float:
@@ -79,75 +84,100 @@ def _pad(gap: float) -> float:
 
 
 @engine_stage("align", "align")
-def align(work: Work, aligner: Aligner, piece: Alignment) -> tuple[Segment, ...]:
-    """The piece's segments with their words filled, in film seconds, one for each whitespace-separated word of the text.
+def align(work: Work, aligner: Aligner, passage: Passage, language: str) -> tuple[Segment, ...]:
+    """The segments with their words, one for each whitespace-separated word of the text.
 
-    A cue that is not found with the others is tried alone; where its text does not match the sound either, its words are
-    spread by syllables, marked estimated, and a notice says so.
+    A cue that is not found among the others is tried alone, so that one wrong cue does not spoil its neighbours. A text that
+    is not what is said gets times estimated by syllables, and a notice.
     """
-    sound = listen.sound_of(work, piece.part)
-    found = _together(aligner, sound, piece)
-    done: list[Segment] = []
+    sound = sound_of(work, passage.sound)
+    found = _together(aligner, sound, passage, language)
+    made: list[Segment] = []
     lost: list[Segment] = []
-    for segment, first in zip(piece.segments, found, strict=True):
-        alone = first is None and len(piece.segments) > 1
-        words = _alone(aligner, sound, piece, segment) if alone else first
+    for segment, first in zip(passage.segments, found, strict=True):
+        alone = first is None and len(passage.segments) > 1
+        words = _alone(aligner, sound, (passage, segment), language) if alone else first
         if words is None:
             lost.append(segment)
-        done.append(replace(segment, words=_estimated(segment, piece) if words is None else words))
+            words = _estimated(segment, passage, language)
+        made.append(replace(segment, words=words))
     if lost:
         work.notice(_mismatch(lost))
-    return tuple(done)
+    return tuple(made)
 
 
-def _together(aligner: Aligner, sound: Audio, piece: Alignment) -> list[tuple[Word, ...] | None]:
-    """The words of each segment, None for those that are not what is said."""
-    counts = [len(s.text.split()) for s in piece.segments]
-    words = _words(aligner, sound, " ".join(s.text for s in piece.segments), piece)
+def _together(aligner: Aligner, sound: Audio, passage: Passage, language: str) -> list[tuple[Word, ...] | None]:
+    """The words of each segment; None for those that are not what is said."""
+    words = _words(aligner, sound, " ".join(s.text for s in passage.segments), language)
     if words is None:
-        return [None] * len(counts)
-    rest = iter(words)
-    cues = [tuple(next(rest) for _ in range(count)) for count in counts]
+        return [None] * len(passage.segments)
+    rest = iter(_moved(words, passage.sound.start))
+    cues = [tuple(next(rest) for _ in segment.text.split()) for segment in passage.segments]
     return [cue if _sure(cue) else None for cue in cues]
 
 
-def _alone(aligner: Aligner, sound: Audio, piece: Alignment, segment: Segment) -> tuple[Word, ...] | None:
-    """One cue with the sound around it."""
-    part = piece.part
-    start, end = max(part.start, segment.start - PAD_S[1]), min(part.end, segment.end + PAD_S[1])
-    low, high = (round((t - part.start) * sound.rate_hz) for t in (start, end))
-    near = replace(part, start=seconds(start), end=seconds(end))
-    words = _words(aligner, Audio(sound.samples[:, low:high], sound.rate_hz), segment.text, replace(piece, part=near))
-    return words if words is not None and _sure(words) else None
+def _alone(aligner: Aligner, sound: Audio, one: tuple[Passage, Segment], language: str) -> tuple[Word, ...] | None:
+    """The words of one segment of a passage, from the sound around it."""
+    passage, segment = one
+    begin = max(0.0, segment.start - PAD_S[1] - passage.sound.start)
+    end = segment.end + PAD_S[1] - passage.sound.start
+    own = Audio(sound.samples[:, round(begin * sound.rate_hz) : round(end * sound.rate_hz)], sound.rate_hz)
+    words = _words(aligner, own, segment.text, language)
+    return None if words is None or not _sure(words) else _moved(words, passage.sound.start + begin)
 
 
-def _words(aligner: Aligner, sound: Audio, text: str, piece: Alignment) -> tuple[Word, ...] | None:
-    """What the aligner says, in film seconds. Raises: BadEngineOutput."""
-    found = aligner.align(sound, text, piece.language)
-    if found is None:
-        return None
-    if len(found) != len(text.split()):
+@engine_stage("locate", "align")
+def locate(work: Work, aligner: Aligner, whole: Passage, language: str) -> tuple[Segment, ...]:
+    """Segments that nobody timed, at the times at which their words are heard in the whole of the sound.
+
+    What is longer than FOUND_S, or does not match, is spread over the speech by syllables, with a notice.
+    """
+    from polydub.text.syllables import spread
+
+    text = " ".join(s.text for s in whole.segments)
+    words = _words(aligner, sound_of(work, whole.sound), text, language) if whole.sound.duration <= FOUND_S else None
+    if words is None or any(word.estimated for word in words):
+        count = len(whole.segments)
+        why = "nobody told when the text is said" if words or whole.sound.duration > FOUND_S else "the text is not what is said"
+        work.notice(Notice("times-estimated", f"{why}: its {count} lines lie over the speech by their syllables"))
+        words = words or spread(text, whole.speech or [whole.sound], language)
+    rest = iter(_moved(words, whole.sound.start))
+    made: list[Segment] = []
+    for segment in whole.segments:
+        own = tuple(next(rest) for _ in segment.text.split())
+        made.append(replace(segment, start=own[0].start, end=max(own[-1].end, own[0].start), words=own) if own else segment)
+    return tuple(made)
+
+
+def _words(aligner: Aligner, sound: Audio, text: str, language: str) -> tuple[Word, ...] | None:
+    """What the aligner says. Raises: BadEngineOutput."""
+    found = aligner.align(sound, text, language) if sound.duration >= LEAST_S else None
+    if found is not None and len(found) != len(text.split()):
         raise BadEngineOutput(f"{len(text.split())} words went out for alignment and {len(found)} came back")
-    offset, end = piece.part.start, piece.part.end
-    return tuple(replace(w, start=seconds(min(end, offset + w.start)), end=seconds(min(end, offset + w.end))) for w in found)
+    return found
 
 
 def _sure(words: Sequence[Word]) -> bool:
     known = [word.confidence for word in words if word.confidence is not None]
-    return not known or median(known) >= DOUBTFUL
+    return not known or median(known) >= (DOUBTFUL if len(known) >= FEW else DOUBTFUL_OF_FEW)
 
 
-def _estimated(segment: Segment, piece: Alignment) -> tuple[Word, ...]:
-    """Words spread over where somebody speaks within the cue, or else over the whole cue."""
+def _moved(words: Sequence[Word], by_s: float) -> tuple[Word, ...]:
+    """`words` in film time."""
+    return tuple(replace(w, start=seconds(w.start + by_s), end=seconds(w.end + by_s)) for w in words)
+
+
+def _estimated(segment: Segment, passage: Passage, language: str) -> tuple[Word, ...]:
+    """Words by syllables over what is spoken in the cue, or else over the whole cue."""
     from polydub.text.syllables import spread
 
-    spans = [Span(max(s.start, segment.start), min(s.end, segment.end)) for s in piece.spoken if s.overlap(segment) > 0]
-    return spread(segment.text, spans or [Span(segment.start, segment.end)], piece.language)
+    spoken = [Span(max(s.start, segment.start), min(s.end, segment.end)) for s in passage.speech if s.overlap(segment) > 0]
+    return spread(segment.text, spoken or [Span(segment.start, segment.end)], language)
 
 
 def _mismatch(lost: Sequence[Segment]) -> Notice:
     first = lost[0]
     at = f"{int(first.start) // 60}:{int(first.start) % 60:02d}"
-    lines = "" if len(lost) == 1 else f" ({len(lost)} lines)"
-    text = f"the given text does not match the sound near {at}{lines}; its word times are estimated"
+    lines = f" ({len(lost)} lines)" if len(lost) > 1 else ""
+    text = f"the given text does not match the sound near {at}{lines}; the times of its words are estimated"
     return Notice("text-mismatch", text, line=first.id)

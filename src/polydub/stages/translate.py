@@ -24,13 +24,18 @@ ONE_SPEAKER = "SPEAKER_00"  # who speaks when nobody told
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the given texts say. `texts` holds target texts by segment id; ids without one are to be translated."""
+    """What the given texts say.
+
+    Attributes: texts: target texts by segment id; ids without one are to be translated. timed: False = nobody told when it
+    is said; the segments lie over the film by the length of their texts.
+    """
 
     script: Script
     texts: Mapping[str, str]
+    timed: bool = True
 
 
-@stage("read-script")
+@stage("read-script", version=2)
 def read_script(work: Work, source: Source, texts: Texts, source_language: str, target: str) -> Given:
     """The script and the translations that were given as files or lie in the container as subtitle tracks."""
     from polydub.text.pairing import pair
@@ -54,10 +59,13 @@ def read_script(work: Work, source: Source, texts: Texts, source_language: str, 
         for notice in parsed.notices if parsed else ():
             work.notice(notice)
     paired = pair(transcript, translation, source.duration)
+    guessed = [notice for notice in paired.notices if notice.code == "times-estimated"]
     for notice in paired.notices:
-        work.notice(notice)
+        if notice not in guessed or transcript is None:  # a transcript without times may still be found in the sound
+            work.notice(notice)
     segments = tuple(replace(s, speaker=s.speaker or ONE_SPEAKER) for s in paired.segments)
-    return Given(Script(language or _spoken_language(source), segments, who(segments)), dict(paired.texts))
+    timed = not guessed or transcript is None
+    return Given(Script(language or _spoken_language(source), segments, who(segments)), dict(paired.texts), timed)
 
 
 def _file(work: Work, artifact: Artifact | None, role: str) -> Parsed | None:
@@ -153,7 +161,8 @@ def renumbered(given: Given, ids: Sequence[str]) -> Given:
     """`given` with other ids, in order of its segments."""
     new = dict(zip((s.id for s in given.script.segments), ids, strict=True))
     segments = tuple(replace(s, id=new[s.id]) for s in given.script.segments)
-    return Given(replace(given.script, segments=segments), {new[id_]: text for id_, text in given.texts.items()})
+    texts = {new[id_]: text for id_, text in given.texts.items()}
+    return replace(given, script=replace(given.script, segments=segments), texts=texts)
 
 
 def batches(given: Given, source: str, target: str, size: int, context: bool) -> tuple[Batch, ...]:
