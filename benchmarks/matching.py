@@ -123,7 +123,7 @@ def _judge(
 ) -> dict[str, float]:
     """Everything that is measured of one set of voices, by a sentence that was not used to choose them."""
     takes = run.map(speak.synthesize, [Part(SENTENCES[language], language, voice) for voice in voices])
-    heard = run.map(match.audition, takes)
+    (heard,) = run.map(match.audition, [takes])
     firsts, seconds = zip(*halves.values(), strict=True)
     prints, own = _prints(heard), _prints(firsts)
     apart = ~np.eye(len(heard), dtype=bool)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from polydub.dubbing import Outcome
+    from polydub.types import Script
 
-__all__ = ["__version__", "dub"]
+__all__ = ["__version__", "dub", "separate", "transcribe"]
 __version__ = "0.1.0"
 
 
@@ -40,3 +41,35 @@ def dub(
         return dub_film(job, config.load_from_process(settings), pool, Ears())
     finally:
         pool.close()
+
+
+def transcribe(media: str | Path, transcript: str | Path | None = None, **settings: object) -> Script:
+    """What is said in a video or sound file, as `polydub transcribe` finds it: segments of one speaker, with word times.
+
+    Args:
+        media: any file ffmpeg reads.
+        transcript: what is said, as text or subtitles; then only times are looked for.
+        settings: as in docs/reference/settings.md, for example `asr="faster-whisper:small"`.
+    Raises: PolydubError, whose `hint` says what to do.
+    """
+    from polydub import config, standalone
+    from polydub.dubbing import Ears, Job
+
+    job = Job(Path(media), Path(transcript) if transcript else None)
+    return standalone.transcribe_file(job, config.load_from_process(settings), Ears()).script
+
+
+def separate(media: str | Path, folder: str | Path | None = None, **settings: object) -> Mapping[str, Path]:
+    """Dialogue and background of a video or sound file, as `polydub separate` parts them: FLAC files by name.
+
+    Args:
+        media: any file ffmpeg reads.
+        folder: where the stems go; None = `<output>/<name>/stems`.
+        settings: as in docs/reference/settings.md, for example `separation="mask"`.
+    Raises: PolydubError, whose `hint` says what to do.
+    """
+    from polydub import config, standalone
+    from polydub.dubbing import Ears
+
+    place = Path(folder) if folder else None
+    return standalone.separate_file(Path(media), place, config.load_from_process(settings), Ears()).stems

@@ -12,7 +12,7 @@ from polydub.engines import registry
 from polydub.engines.base import Kind, Weight
 from polydub.engines.pool import Tool
 from polydub.engines.registry import AUTO, Chosen, LackingWeights, Need
-from polydub.errors import UnknownEngine
+from polydub.errors import BadSettings, UnknownEngine, UnsupportedLanguage
 from polydub.runner import Run
 from polydub.types import Notice, Progress
 
@@ -59,6 +59,8 @@ class Chooser:
         if kind == "embedding":
             return registry.parse_choice(settings.diarization).options.get("model", AUTO)
         asked = str(getattr(settings, config.CHOICES[kind])) if kind in config.CHOICES else AUTO
+        if kind == "asr" and asked == AUTO and settings.asr_model:  # who names a model names the engine that has it
+            return next(name for name in registry.PREFERENCE[kind] if registry.get(kind, name).models)
         return AUTO if asked == NONE else asked
 
     def _need(self, kind: Kind, language: str) -> Need:
@@ -85,7 +87,15 @@ class Chooser:
             chosen = registry.choose(self._kept[kind], need)
         except LackingWeights as error:
             return error
+        except UnsupportedLanguage:
+            if asked != AUTO or kind not in self._kept:
+                raise
+            for key in (kind, f"{kind}.reason", f"{kind}.substitute"):  # another language was told since
+                self._kept.pop(key, None)
+            return self._choose(kind, language)
         said = self._kept.get(f"{kind}.substitute")
+        if said and (better := registry.choose(AUTO, need).engine.info.name) != (mine := chosen.engine.info.name):
+            said = f"{mine} stands in for {better}, which is better and here now: take it with --reconsider"
         notices = (Notice("substitute", said), *chosen.notices) if said else chosen.notices
         return replace(chosen, reason=self._kept[f"{kind}.reason"], notices=notices)
 
@@ -142,7 +152,9 @@ def check_choices(settings: Settings) -> None:
         if choice.name == AUTO or (choice.name == NONE and kind in ("diarization", "separation")):
             continue
         if kind != "diarization":
-            registry.get(kind, choice.name)
+            engine = registry.get(kind, choice.name)
+            if kind == "asr" and settings.asr_model and "model" not in engine.options.model_fields:
+                raise BadSettings(f"{choice.name} has no models to choose from", "leave out --asr-model, or name another --asr")
         elif choice.name != EMBEDDED:
             raise UnknownEngine(f"there is no diarization engine {choice.name!r}", f"there are: {EMBEDDED}, {NONE}")
         elif "model" in choice.options:

@@ -6,13 +6,14 @@ import logging
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polydub import languages, listening
-from polydub.choosing import NONE, Chooser, Person
+from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool
 from polydub.errors import BadInput, BadSettings, NoSpeech, PolydubError
@@ -74,6 +75,7 @@ def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Out
     settings = loaded.settings
     if not settings.to:
         raise BadSettings("nobody said which language to dub into", "say so with --to, for example --to es")
+    check_choices(settings)
     check_file(job.media)
     with ExitStack() as stack:
         store = Store(settings.store or settings.output / ".polydub")
@@ -81,7 +83,7 @@ def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Out
         content = store.adopt(job.media)
         project = stack.enter_context(open_project(settings.output, job.media, content, ears.say))
         stack.enter_context(logged(project.folder))
-        place = _Place(store, project, pool, ears)
+        place = _Place(store, project, pool, replace(ears, ask=cache(ears.ask)))  # no question is asked twice
         try:
             return [_dub_into(target, job, loaded, place) for target in settings.to]
         except PolydubError as error:
@@ -249,7 +251,7 @@ def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
         speech = [s for s in read.script.segments if s.kind == "speech"]
         if speech and not any(read.texts.get(s.id, s.text).strip() for s in speech):
             raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
-        choose = Chooser(loaded, {})
+        choose = Chooser(replace(loaded, settings=settings.model_copy(update={"download": "no"})), {})
         choose(run, {"tts": target})
         needed: dict[Kind, str] = listening.kinds(read, want, matching=matches(run, want))
         missing = untranslated(read)

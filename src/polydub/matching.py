@@ -13,6 +13,7 @@ from polydub.stages import match, speak
 from polydub.stages.match import Candidate, Match, Portrait, Sitting
 from polydub.types import Part, Voice
 
+AT_ONCE = 12  # takes in one audition
 SHORTLIST, REFINED = 8, 2  # voices tried with an equaliser, and of these with other settings
 
 # What candidates say: the same in every film, so that what was heard once is remembered. About 4 s each.
@@ -69,7 +70,9 @@ def _heard(run: Run, voices: Sequence[Voice], language: str) -> tuple[Candidate,
     """What each voice sounds like when it says the sentence."""
     text = SENTENCES.get(language.partition("-")[0], SENTENCES["en"])
     takes = run.map(speak.synthesize, [Part(text, language, voice) for voice in voices])
-    return tuple(Candidate(v, p) for v, p in zip(voices, run.map(match.audition, takes), strict=True))
+    groups = [takes[at : at + AT_ONCE] for at in range(0, len(takes), AT_ONCE)]
+    portraits = [portrait for several in run.map(match.audition, groups) for portrait in several]
+    return tuple(Candidate(voice, portrait) for voice, portrait in zip(voices, portraits, strict=True))
 
 
 def _near(run: Run, voices: Sequence[Voice]) -> list[Voice]:

@@ -12,7 +12,7 @@ from polydub.listening import Choose, Listened
 from polydub.matching import match_voices
 from polydub.runner import Handle, Run
 from polydub.stages import deliver, listen, match, render, speak, survey, translate
-from polydub.types import Artifact, Casting, Line, Notice, Placement, Script, Segment, Source, Span, Track, Turn, seconds
+from polydub.types import BLOCK, Artifact, Casting, Line, Notice, Placement, Script, Segment, Source, Span, Track, Turn, seconds
 from polydub.wants import Wanted
 
 
@@ -92,7 +92,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
 
     sounds = lay(run, listened, lines, Dubbed(placed, takes), want)
     rendered, after = mastered(run, sounds.cut, sounds.gain_db, want)
-    stems = start_stems(run, rendered, want.target)
+    stems = start_stems(run, rendered, want.target) | start_dialogue(run, listened)
     fps = next((t.fps for t in source.of("video")), 0.0)
     said = deliver.said_in_dub(placed, {line.id: line.text for line in lines})
     subtitles = write_subtitles(run, given.script, said, want, fps)
@@ -265,6 +265,19 @@ def start_stems(run: Run, rendered: tuple[render.Rendered, ...], target: str) ->
     }
     folder = run.project / "stems"
     return {name: run.deliver(deliver.stem, folder / f"{name}.{target}.flac", files) for name, files in parts.items()}
+
+
+def start_dialogue(run: Run, listened: Listened) -> dict[str, Handle[Path]]:
+    """The source's dialogue as a full-length stem, where it was taken out of the sound."""
+    separated = listened.stems.result() if listened.stems else ()
+    sound = listened.heard.sound
+    if not any(block.dialogue for block in separated):
+        return {}
+    blocks = tuple(
+        block.dialogue or run.step(deliver.silence, sound.channels, min(BLOCK, sound.frames - n * BLOCK))
+        for n, block in enumerate(separated)
+    )
+    return {"dialogue": run.deliver(deliver.stem, run.project / "stems" / "dialogue.flac", blocks)}
 
 
 def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> render.Levels:

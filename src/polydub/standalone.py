@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polydub import listening, pipeline
-from polydub.choosing import NONE, Chooser, Person
+from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.dubbing import Ears, Job, check_file, language_of_name, wanted
 from polydub.engines.base import Synthesizer
 from polydub.engines.pool import EnginePool
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from polydub.config import Loaded
 
 TEXT_FILES = frozenset({".srt", ".vtt", ".ass", ".ssa", ".json", ".txt"})
+
+
+def check_target(path: Path, *inputs: Path) -> None:
+    """Raises BadSettings where a result would replace one of the files it is made from."""
+    if path.exists() and any(path.samefile(file) for file in inputs if file.exists()):
+        raise BadSettings(f"{path} is one of the inputs", "choose another name with --out")
 
 
 def _store(loaded: Loaded) -> Store:
@@ -47,6 +53,7 @@ class _Film:
 @contextmanager
 def _film(job: Job, loaded: Loaded, ears: Ears) -> Generator[_Film]:
     """Opens a file to be listened to. Raises BadInput, NoAudioTrack."""
+    check_choices(loaded.settings)
     check_file(job.media)
     settings = loaded.settings
     with ExitStack() as stack:
@@ -115,7 +122,9 @@ class Told:
 
 
 def diarize_file(file: Path, loaded: Loaded, ears: Ears) -> Told:
-    """Who speaks when in `file`. Raises BadInput, and what engines raise."""
+    """Who speaks when in `file`. Raises BadInput, BadSettings, and what engines raise."""
+    if loaded.settings.diarization == NONE:
+        raise BadSettings("--diarization none leaves nothing to do", "name an encoder, such as embedded, or leave it out")
     with _film(Job(file), loaded, ears) as film:
         film.choose(film.run, {"vad": UNKNOWN, "embedding": UNKNOWN})
         ear = listening.detect(film.run, film.extracted.result())
@@ -138,6 +147,10 @@ def separate_file(file: Path, folder: Path | None, loaded: Loaded, ears: Ears) -
     """
     if loaded.settings.separation == NONE:
         raise BadSettings("--separation none leaves nothing to do", "name an engine, or leave it out")
+    place = folder or loaded.settings.output / file.stem / "stems"
+    targets = {name: place / f"{name}.flac" for name in ("dialogue", "background")}
+    for target in targets.values():
+        check_target(target, file)
     with _film(Job(file), loaded, ears) as film:
         run = film.run
         film.choose(run, {"vad": UNKNOWN, "separation": UNKNOWN})
@@ -146,10 +159,8 @@ def separate_file(file: Path, folder: Path | None, loaded: Loaded, ears: Ears) -
         listening.note_unseparated(run, ear, separated)
         blocks = tuple(zip(ear.heard.sound.blocks, (s.dialogue for s in separated), strict=True))
         halves = run.map(deliver.part, blocks)
-        place = folder or loaded.settings.output / file.stem / "stems"
         made = {
-            name: run.deliver(deliver.stem, place / f"{name}.flac", tuple(getattr(h, name) for h in halves))
-            for name in ("dialogue", "background")
+            name: run.deliver(deliver.stem, target, tuple(getattr(h, name) for h in halves)) for name, target in targets.items()
         }
         return Parted({name: handle.result() for name, handle in made.items()}, run.notices)
 
@@ -277,8 +288,7 @@ def mix_films(video: Path, speech: Path, out: Path | None, loaded: Loaded, ears:
     container = path.suffix.lower()[1:] or settings.format
     if container not in ("mkv", "mp4"):
         raise BadSettings(f"{path.name} is neither .mkv nor .mp4", "choose a name with one of these endings")
-    if path.exists() and any(path.samefile(file) for file in (video, speech)):
-        raise BadSettings(f"{path} is one of the inputs", "choose another name with --out")
+    check_target(path, video, speech)
     with ExitStack() as stack:
         store = _store(loaded)
         stack.callback(store.close)

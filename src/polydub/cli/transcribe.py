@@ -55,25 +55,31 @@ def transcribe(file: Path, out: Path | None, **given: Any) -> int:
     formats = _formats(given["formats"], out)
     if len(formats) > 1 and out is None:
         raise BadSettings("several formats cannot go to stdout", "name a file with --out; its ending is changed for each")
+    if given["stream"] and (given["as_json"] or (formats != ("txt",) and out is None)):
+        raise BadSettings("--stream prints plain text, so that nothing else can go to stdout", "leave out --stream")
     loaded = read({key: given[key] for key in SETTINGS}, given["job"])
     transcript = Path(given["transcript"]) if given["transcript"] else None
     if transcript:
         check_file(transcript)
+    paths = _paths(formats, out)
+    for path in paths:
+        standalone.check_target(path, file, *([transcript] if transcript else []))
     with Meter() as meter:
         job = Job(file, transcript)
         ears = Ears(meter.show, meter.say, meter.ask)
         done = standalone.transcribe_file(job, loaded, ears, _live if given["stream"] else None)
     output.say_notices(done.notices, given["verbose"])
-    texts = {form: standalone.transcript(done.script, form) for form in formats}
-    paths = _write(texts, file, out)
+    texts = [standalone.transcript(done.script, form) for form in formats]
+    for path, text in zip(paths, texts, strict=False):
+        project.write(path, text)
     if given["as_json"]:
         rows = [_segment(s) for s in done.script.segments]
         output.result_json({"language": done.script.language, "segments": rows, "files": [str(path) for path in paths]})
     elif paths:
         for path in paths:
             output.result(str(path))
-    elif not given["stream"]:
-        output.result(next(iter(texts.values())).rstrip("\n"))
+    elif not given["stream"] or transcript:
+        output.result(texts[0].rstrip("\n"))
     return 0
 
 
@@ -100,18 +106,12 @@ def _segment(s: Segment) -> dict[str, Any]:
     return {"start": s.start, "end": s.end, "speaker": s.speaker, "text": s.text, "words": words}
 
 
-def _write(texts: dict[str, str], source: Path, out: Path | None) -> list[Path]:
-    """Writes each text; the ending of `out` is that of the format. Raises BadSettings where `out` is the source itself."""
+def _paths(formats: tuple[str, ...], out: Path | None) -> list[Path]:
+    """The file of each format; the ending of `out` is that of the format. None for stdout."""
     if out is None:
         return []
     stem = out.with_suffix("") if out.suffix.lower()[1:] in FORMATS else out
-    paths = [out if len(texts) == 1 and out.suffix else stem.with_name(f"{stem.name}.{form}") for form in texts]
-    for path in paths:
-        if path.exists() and path.samefile(source):
-            raise BadSettings(f"{path} is the file to transcribe itself", "choose another name with --out")
-    for path, text in zip(paths, texts.values(), strict=True):
-        project.write(path, text)
-    return paths
+    return [out if len(formats) == 1 and out.suffix else stem.with_name(f"{stem.name}.{form}") for form in formats]
 
 
 @click.command()
@@ -128,6 +128,8 @@ def diarize(file: Path, out: Path | None, **given: Any) -> int:
     from polydub.report.exports import rttm
 
     loaded = read({key: given[key] for key in SPEAKER_SETTINGS}, given["job"])
+    if out:
+        standalone.check_target(out, file)
     with Meter() as meter:
         done = standalone.diarize_file(file, loaded, Ears(meter.show, meter.say, meter.ask))
     output.say_notices(done.notices, given["verbose"])

@@ -116,6 +116,18 @@ def part(work: Work, block: tuple[Artifact, Artifact | None]) -> Parts:
     return Parts(work.keep(file), sound)
 
 
+@stage("silence")
+def silence(work: Work, channels: int, frames: int) -> Artifact:
+    """A block without sound."""
+    import numpy as np
+
+    from polydub.media.flac import write_flac
+
+    file = work.scratch / "silence.flac"
+    write_flac(file, np.zeros((channels, frames), np.float32))
+    return work.keep(file)
+
+
 @stage("stem")
 def stem(work: Work, parts: tuple[Artifact, ...]) -> str:
     """One full-length FLAC from its blocks."""

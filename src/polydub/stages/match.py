@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ ENOUGH_S = 24.0  # of speech for one portrait
 PART_S = (2.0, 8.0)  # shorter parts are used only where there is nothing else; longer ones are cut
 EDGE_S = 0.1  # kept away from what others say
 WINDOW_S = 1.6  # what speaker encoders are trained on
+SHORTEST_S = 0.3  # less sound is no voice
 PLACES = 4  # a portrait is drawn from so many regions of the film
 
 
@@ -90,17 +91,21 @@ def _cut(span: Span) -> list[Span]:
 @engine_stage("portray", "embedding")
 def portray(work: Work, encoder: SpeakerEncoder, excerpts: tuple[Excerpt, ...]) -> Portrait:
     """The portrait of a speaker of the film. No or silent excerpts give one without voiceprint, pitch and spectrum."""
-    return _portrait(encoder, [listen.sound_of(work, excerpt).samples for excerpt in excerpts])
+    (portrait,) = _portraits(encoder, [[listen.sound_of(work, excerpt).samples for excerpt in excerpts]])
+    return portrait
 
 
 @engine_stage("audition", "embedding")
-def audition(work: Work, encoder: SpeakerEncoder, take: Take) -> Portrait:
-    """The portrait of a voice, from one take."""
+def audition(work: Work, encoder: SpeakerEncoder, takes: tuple[Take, ...]) -> tuple[Portrait, ...]:
+    """The portraits of voices, from one take each. Several at once: the encoder's time goes into reading its weights."""
     from polydub.audio import signal
     from polydub.media.flac import read_flac
 
-    whole = read_flac(work.path(take.sound), 0, round(take.duration * RATE_HZ))
-    return _portrait(encoder, [signal.resample(whole, RATE_HZ, HEAR_HZ)])
+    sounds: list[Samples] = []
+    for take in takes:
+        whole = read_flac(work.path(take.sound), 0, round(take.duration * RATE_HZ))
+        sounds.append(signal.resample(whole, RATE_HZ, HEAR_HZ))
+    return tuple(_portraits(encoder, [[sound] for sound in sounds]))
 
 
 @engine_stage("stock", "tts")
@@ -115,33 +120,48 @@ def near(work: Work, tts: Stock, voice: Voice) -> tuple[Voice, ...]:
     return tuple(tts.near(voice))
 
 
-def _portrait(encoder: SpeakerEncoder, sounds: Sequence[Samples]) -> Portrait:
-    """The portrait of one voice in several pieces of sound, mono (1, n) at HEAR_HZ."""
+def _portraits(encoder: SpeakerEncoder, voices: Sequence[Sequence[Samples]]) -> Iterator[Portrait]:
+    """The portrait of each voice from pieces of sound, mono (1, n) at HEAR_HZ."""
     import numpy as np
 
     from polydub.audio import match, pitch
 
-    rows: list[Samples] = []
-    for sound in sounds:
+    pieces = [(n, sound) for n, sounds in enumerate(voices) for sound in sounds]
+    owners: list[int] = []
+    windows: list[Span] = []
+    at = 0.0
+    for n, sound in pieces:
         length = sound.shape[1] / HEAR_HZ
-        count = max(1, round(length / WINDOW_S))
-        step = max(0.0, length - WINDOW_S) / max(1, count - 1)
-        windows = [Span(n * step, min(length, n * step + WINDOW_S)) for n in range(count)]
-        if length >= 0.3 and np.any(sound):
-            rows.append(encoder.embed(Audio(sound, HEAR_HZ), windows))
-    if not rows:
-        return Portrait((), 0.0, 0.0, (), 0.0)
-    mean = np.concatenate(rows).mean(axis=0, dtype=np.float64)
-    unit = mean / max(float(np.linalg.norm(mean)), 1e-9)
-    mono = np.concatenate(list(sounds), axis=1)[0]
-    f0 = pitch.track(mono, HEAR_HZ)[1]
-    return Portrait(
-        tuple(round(float(x), 4) for x in unit),
-        round(pitch.median_hz(f0), 1),
-        round(pitch.spread_semitones(f0), 2),
-        match.spectrum(mono, HEAR_HZ),
-        seconds(len(mono) / HEAR_HZ),
-    )
+        if length >= SHORTEST_S and np.any(sound):
+            own = _windows(at, length)
+            windows += own
+            owners += [n] * len(own)
+        at += length
+    joined = np.concatenate([sound for _, sound in pieces], axis=1) if pieces else np.zeros((1, 0), np.float32)
+    rows = encoder.embed(Audio(joined, HEAR_HZ), windows) if windows else np.zeros((0, 1), np.float32)
+    for n, sounds in enumerate(voices):
+        own_rows = rows[[owner == n for owner in owners]] if owners else rows
+        if not len(own_rows):
+            yield Portrait((), 0.0, 0.0, (), 0.0)
+            continue
+        mean = own_rows.mean(axis=0, dtype=np.float64)
+        unit = mean / max(float(np.linalg.norm(mean)), 1e-9)
+        mono = np.concatenate(list(sounds), axis=1)[0]
+        f0 = pitch.track(mono, HEAR_HZ)[1]
+        yield Portrait(
+            tuple(round(float(x), 4) for x in unit),
+            round(pitch.median_hz(f0), 1),
+            round(pitch.spread_semitones(f0), 2),
+            match.spectrum(mono, HEAR_HZ),
+            seconds(len(mono) / HEAR_HZ),
+        )
+
+
+def _windows(at: float, length: float) -> list[Span]:
+    """Windows of about WINDOW_S that cover `length` seconds from `at`."""
+    count = max(1, round(length / WINDOW_S))
+    step = max(0.0, length - WINDOW_S) / max(1, count - 1)
+    return [Span(at + n * step, at + min(length, n * step + WINDOW_S)) for n in range(count)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,9 +100,8 @@ def _is_alphabetic(text: str) -> bool:
 def spread(text: str, spans: Sequence[Span], language: str = "") -> tuple[Word, ...]:
     """The whitespace-separated words of `text`, laid over `spans` by their syllables; every one is marked estimated.
 
-    `spans` are where somebody speaks, in order; a word that comes to lie across a pause begins before and ends after it
-    only if more than half of it would be cut off, else it ends at the pause. Words without letters or digits take no time.
-    Without spans every word is at 0.
+    `spans` are where somebody speaks, in order. A word that comes to lie across a pause is put on that side of it where most
+    of it would be. Words without letters or digits take no time. Without spans every word is at 0.
     """
     words = text.split()
     total = sum(max(0.0, span.end - span.start) for span in spans)

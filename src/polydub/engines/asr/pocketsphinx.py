@@ -93,7 +93,7 @@ def breath_groups(words: Sequence[Word]) -> list[list[Word]]:
     """`words` cut at pauses, the first letter of each group upper case."""
     groups: list[list[Word]] = []
     for word in words:
-        if groups and word.start - groups[-1][-1].end < BREATH_S:
+        if groups and seconds(word.start - groups[-1][-1].end) < BREATH_S:
             groups[-1].append(word)
         else:
             groups.append([Word(word.start, word.end, _capital(word.text), word.confidence)])

@@ -1,0 +1,176 @@
+"""Listening in blocks: nothing of what engines are given tells where a block of the film ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polydub.audio import signal
+from polydub.engines.base import SpeechDetector
+from polydub.engines.vad.silero import ENGINE as SILERO
+from polydub.media.flac import read_flac, write_flac
+from polydub.stages import listen
+from polydub.stages.listen import Detected, excerpt, sound_of
+from polydub.store import Store
+from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Part, Samples, Sound, Speech, Voice
+from polydub.work import Work
+
+ROUNDED = 2.0**-23  # half a step of 24 bits, twice
+DOWN = RATE_HZ // HEAR_HZ
+
+
+@dataclass
+class Meter:
+    """A detector that takes loud frames for speech, and remembers what it was given."""
+
+    given: list[Audio] = field(default_factory=list)
+
+    def probabilities(self, speech: Audio) -> Sequence[float]:
+        self.given.append(speech)
+        frames = np.pad(speech.samples[0], (0, -speech.samples.shape[1] % VAD_FRAME)).reshape(-1, VAD_FRAME)
+        return tuple(np.minimum(1.0, 2 * np.abs(frames).max(axis=1)).tolist())
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    opened = Store(tmp_path_factory.mktemp("store"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def work(store: Store) -> Iterator[Work]:
+    with store.scratch() as scratch:
+        yield Work(store, scratch, 1, lambda share: None)
+
+
+def in_blocks(work: Work, samples: Samples) -> Sound:
+    """A film's sound as `extract` leaves it."""
+    kept = []
+    for at in range(0, samples.shape[1], BLOCK):
+        file = work.scratch / "block.flac"
+        write_flac(file, samples[:, at : at + BLOCK])
+        kept.append(work.keep(file))
+    return Sound(tuple(kept), samples.shape[0], samples.shape[1])
+
+
+def noise(channels: int, frames: int) -> Samples:
+    rounded = np.random.default_rng(frames).integers(-(2**22), 2**22, (channels, frames))
+    return (rounded / 2**23).astype(np.float32)
+
+
+def detected(work: Work, samples: Samples, vad: SpeechDetector) -> tuple[Detected, ...]:
+    level = float(np.abs(samples).max(initial=0.0))
+    return tuple(listen.detect(work, vad, near, level) for near in listen.nearby(in_blocks(work, samples)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("frames", [2 * BLOCK + BLOCK // 2, 2 * BLOCK + 1, BLOCK, 7])
+def test_the_blocks_joined_are_the_whole_film_resampled_at_once(work: Work, channels: int, frames: int) -> None:
+    samples = noise(channels, frames)
+    found = detected(work, samples, Meter())
+    assert [b.frames for b in found] == [
+        -(-min((n + 1) * BLOCK, frames) // DOWN) - -(-n * BLOCK // DOWN) for n in range(len(found))
+    ]
+    joined = np.concatenate([read_flac(work.path(b.sound), 0, BLOCK) for b in found], axis=1)
+    expected = signal.resample(samples.mean(axis=0, keepdims=True), RATE_HZ, HEAR_HZ)
+    assert joined.shape == expected.shape
+    assert np.abs(joined - expected).max() <= ROUNDED
+
+
+def test_a_detector_hears_two_seconds_of_lead_near_full_scale_and_its_answers_to_them_are_dropped(work: Work) -> None:
+    samples = noise(1, BLOCK + 3 * RATE_HZ) * np.float32(0.01)
+    meter = Meter()
+    first, second = detected(work, samples, meter)
+    assert [a.samples.shape[1] - b.frames for a, b in zip(meter.given, (first, second), strict=True)] == [0, 62 * VAD_FRAME]
+    assert 0.85 < np.abs(meter.given[0].samples).max() <= 1, "a quiet film is judged at its own level"
+    assert [len(b.probabilities) for b in (first, second)] == [-(-b.frames // VAD_FRAME) for b in (first, second)]
+
+
+def test_digital_silence_is_not_blown_up(work: Work) -> None:
+    meter = Meter()
+    (only,) = detected(work, np.zeros((2, RATE_HZ), np.float32), meter)
+    assert not np.abs(meter.given[0].samples).any()
+    assert set(only.probabilities) == {0.0}
+
+
+def test_speech_that_goes_on_into_the_next_block_is_one_span(work: Work) -> None:
+    samples = np.zeros((1, 2 * BLOCK + RATE_HZ), np.float32)
+    for start, end in ((5.0, 6.5), (29.0, 31.0), (59.8, 60.9)):
+        samples[:, round(start * RATE_HZ) : round(end * RATE_HZ)] = 0.5 * np.sign(noise(1, round((end - start) * RATE_HZ)))
+    heard = listen.speech(work, detected(work, samples, Meter()), 0.5)
+    found = [(s.start, s.end) for s in heard.spans]
+    assert np.allclose(found, [(4.9, 6.6), (28.9, 31.1), (59.7, 60.99)], atol=0.05)
+    assert heard.frames == -(-samples.shape[1] // DOWN)
+    assert all(a.end <= b.start for a, b in pairwise(heard.spans))
+    assert heard.spans[-1].end <= heard.duration
+
+
+def test_no_speech_gives_no_spans(work: Work) -> None:
+    assert listen.speech(work, detected(work, np.zeros((1, BLOCK + 1), np.float32), Meter()), 0.3).spans == ()
+
+
+@pytest.fixture(scope="module")
+def ramp(store: Store) -> tuple[Speech, Samples]:
+    """A Speech of 2.5 blocks in which every sample is another, and all of it in one piece."""
+    whole = (np.arange(-(-5 * BLOCK // 2 // DOWN)) / 2**23).astype(np.float32)[np.newaxis]
+    kept = []
+    edges = [-(-n * BLOCK // DOWN) for n in range(3)] + [whole.shape[1]]
+    with store.scratch() as scratch:
+        for low, high in pairwise(edges):
+            write_flac(scratch / "b.flac", whole[:, low:high], HEAR_HZ)
+            kept.append(store.keep(scratch / "b.flac"))
+    return Speech(tuple(kept), whole.shape[1], ()), whole
+
+
+NEAR = st.builds(lambda n, off: n * BLOCK / RATE_HZ + off / 1000, st.integers(0, 3), st.integers(-40, 40))
+ANYWHERE = st.integers(-1000, 80_000).map(lambda ms: ms / 1000)
+
+
+@given(start=NEAR | ANYWHERE, length=st.integers(0, 500).map(lambda ms: ms / 1000) | st.sampled_from([29.995, 30.0, 61.0]))
+def test_an_excerpt_holds_exactly_the_samples_asked_for(
+    ramp: tuple[Speech, Samples], store: Store, start: float, length: float
+) -> None:
+    heard, whole = ramp
+    part = excerpt(heard, start, start + length)
+    with store.scratch() as scratch:
+        found = sound_of(Work(store, scratch, 1, lambda share: None), part)
+    assert found.rate_hz == HEAR_HZ
+    assert np.array_equal(found.samples, whole[:, round(part.start * HEAR_HZ) : round(part.end * HEAR_HZ)])
+    if 0 <= start and start + length <= heard.duration:
+        assert (part.start, part.end) == (round(start, 3), round(start + length, 3))
+
+
+@pytest.fixture(scope="module")
+def talk() -> Samples:
+    """Speech with pauses for more than two blocks, mono at RATE_HZ."""
+    from polydub.engines.tts.espeak import ENGINE
+
+    text = "We walked along the river until the evening came. Nobody said a word, and then all of us began to laugh."
+    with ENGINE.load(ENGINE.options(), {}, "cpu") as tts:
+        said = tts.synthesize(Part(text, "en", Voice("espeak-ng", "en-us+m3", "en")))
+    once = signal.resample(said.samples, said.rate_hz, RATE_HZ)[:, : 7 * RATE_HZ]
+    return 0.8 * np.tile(np.pad(once, ((0, 0), (0, RATE_HZ // 3))), (1, 11))[:, : 2 * BLOCK + BLOCK // 4]
+
+
+def test_silero_says_at_a_blocks_begin_what_it_says_when_it_heard_all_before(work: Work, talk: Samples) -> None:
+    with SILERO.load(SILERO.options(), {}, "cpu") as vad:
+        blocks = detected(work, talk, vad)
+        whole = signal.resample(talk, RATE_HZ, HEAR_HZ) * np.float32(0.9 / np.abs(talk).max())
+        apart = []
+        for number in (1, 2):
+            start = -(-number * BLOCK // DOWN)
+            skipped = start % VAD_FRAME  # so that the frames of both begin at the same samples
+            expected = vad.probabilities(Audio(np.ascontiguousarray(whole[:, skipped:]), HEAR_HZ))[start // VAD_FRAME :]
+            found = blocks[number].probabilities
+            apart.append(np.abs(np.array(found[:150]) - np.array(expected[: len(found)][:150])))
+    assert np.max(apart) < 0.05
+    assert np.mean(apart) < 0.005
+    assert max(blocks[1].probabilities) > 0.9
