@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,7 +143,7 @@ def test_an_excerpt_holds_exactly_the_samples_asked_for(
         found = sound_of(Work(store, scratch, 1, lambda share: None), part)
     assert found.rate_hz == HEAR_HZ
     assert np.array_equal(found.samples, whole[:, round(part.start * HEAR_HZ) : round(part.end * HEAR_HZ)])
-    if 0 <= start and start + length <= heard.duration:
+    if start >= 0 and start + length <= heard.duration:
         assert (part.start, part.end) == (round(start, 3), round(start + length, 3))
 
 

@@ -401,3 +401,11 @@ def test_even_unchecked_words_come_out_once_and_in_order_of_time(segments: list[
 def test_nothing_heard_is_nothing_said() -> None:
     assert sentences([], [Turn(0, 1, "A")]) == ()
     assert checked([], Span(0, 1), EVERYWHERE).segments == ()
+
+
+def test_words_of_which_none_is_believed_are_not_said() -> None:
+    doubted = Segment(1.0, 2.0, text="with that", words=(Word(1.0, 1.4, "with", 0.02), Word(1.5, 2.0, "that", 0.07)))
+    believed = Segment(3.0, 4.0, text="good day", words=(Word(3.0, 3.4, "good", 0.02), Word(3.5, 4.0, "day", 0.4)))
+    found = checked([doubted, believed], Span(0, 5), [Span(0.5, 4.5)])
+    assert [s.text for s in found.segments] == ["good day"]
+    assert [reason for _, reason in found.dropped] == ["unsure"]

@@ -162,7 +162,8 @@ def detect(work: Work, vad: SpeechDetector, block: Nearby, level: float) -> Dete
     lead = min(start, round(LEAD_S * HEAR_HZ) // VAD_FRAME * VAD_FRAME)
     mono = _resampled(work, block, start - lead, stop)
     file = work.scratch / "speech.flac"
-    write_flac(file, mono[:, lead:], HEAR_HZ)
+    own = mono[:, lead:] if stop > start else np.zeros((1, 1), np.float32)  # of 1 or 2 samples none may be left at HEAR_HZ
+    write_flac(file, own, HEAR_HZ)
     louder = np.float32(0.9 / max(level, 1e-4))
     found = vad.probabilities(Audio(np.clip(mono * louder, -1, 1), HEAR_HZ))
     kept = tuple(round(float(p), 3) for p in found[lead // VAD_FRAME :])

@@ -71,7 +71,8 @@ def transcribe(work: Work, asr: Transcriber, piece: Piece, language: str) -> tup
     found = tuple(moved(s, piece.sound.start) for s in asr.transcribe(sound_of(work, piece.sound), language))
     checked = segments.checked(found, piece.sound, piece.speech)
     for segment, reason in checked.dropped:
-        work.notice(Notice("not-believed", f"what was recognised at {_where(segment)} was left out: {reason}", "info"))
+        why = reason.replace("-", " ")
+        work.notice(Notice("not-believed", f"what was recognised at {_where(segment)} was left out: {why}", "info"))
     for segment in checked.shortened:
         work.notice(Notice("not-believed", f"what was recognised at {_where(segment)} went round in circles: once is kept"))
     return checked.segments

@@ -14,7 +14,7 @@ from typing import Literal
 from polydub.text.words import SIGN, blanks, key, length, pieces, unspaced
 from polydub.types import Segment, Span, Word, bridged, seconds
 
-Reason = Literal["empty", "reversed", "out-of-range", "silent", "repeated", "impossible-rate", "credits"]
+Reason = Literal["empty", "reversed", "out-of-range", "silent", "repeated", "impossible-rate", "credits", "unsure"]
 
 SPEECH_SHARE, SPEECH_S = 0.1, 0.1  # a segment with less voice activity in it than this was invented
 REPEATS = 4  # times that a phrase may not follow itself
@@ -22,6 +22,7 @@ PHRASE_WORDS, PHRASE_SIGNS = 6, 24  # longest such phrase; signs of scripts with
 COMPRESSION = 2.4  # bytes per compressed byte: Whisper's own limit for repetitions
 ECHO_S = 5.0  # within this time the same segment again is an echo
 CHARS_PER_S, WORDS_PER_S, SLACK_S = 30.0, 8.0, 0.25  # nobody speaks faster; times are this inexact
+DOUBTED = 0.1  # confidence that at least one word must have: laughter and noise become words of less
 UNSURE = 0.5  # mean confidence below which, and share of voice activity below which, well-known credits are not believed
 
 # What Whisper learnt from subtitles and says in silence and music. Whole texts, and parts that nobody says in a film.
@@ -89,6 +90,8 @@ def _why_not(segment: Segment, voiced: _Spans, echo: _Echo) -> Reason | None:
         return "repeated"
     if _credit(segment.text) and (share < UNSURE or _confidence(segment) < UNSURE):
         return "credits"
+    if all(word.confidence is not None and word.confidence < DOUBTED for word in segment.words) and segment.words:
+        return "unsure"
     room = segment.duration + SLACK_S
     fast = length(segment.text) > CHARS_PER_S * room or len(segment.text.split()) > WORDS_PER_S * room
     return "impossible-rate" if fast else None
