@@ -10,10 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing measured several times; smaller is better.
+    """One thing measured several times.
 
     Attributes: limits: the target of each repeat (they differ where a target follows the yardstick of that repeat); empty
     when there is no target. target: the same in words. yardsticks: Y of each repeat in seconds; empty when it has none.
+    more: whether more is better, and limits are lower ones.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Figure:
     target: str = ""
     yardsticks: tuple[float, ...] = ()
     note: str = ""
+    more: bool = False
 
     @property
     def median(self) -> float:
@@ -34,7 +36,8 @@ class Figure:
         """Whether the median repeat keeps its target; None without one."""
         if not self.limits:
             return None
-        return median(value / limit for value, limit in zip(self.values, self.limits, strict=True)) <= 1
+        share = median(value / limit for value, limit in zip(self.values, self.limits, strict=True))
+        return share >= 1 if self.more else share <= 1
 
     @property
     def ratio(self) -> float | None:
@@ -53,11 +56,18 @@ def fixed(name: str, unit: str, values: Sequence[float], limit: float, note: str
     return Figure(name, unit, tuple(values), (limit,) * len(values), f"<= {limit:g} {unit}", note=note)
 
 
+def least(name: str, unit: str, values: Sequence[float], limit: float, note: str = "") -> Figure:
+    """A figure that shall be no less than a number."""
+    return Figure(name, unit, tuple(values), (limit,) * len(values), f">= {limit:g} {unit}", note=note, more=True)
+
+
 def table(figures: Sequence[Figure]) -> list[str]:
     """A Markdown table."""
     lines = ["| what | median (min .. max) | in Y | target | kept |", "|---|---:|---:|---|---|"]
     for f in figures:
-        spread = f"{number(f.median)} {f.unit} ({number(min(f.values))} .. {number(max(f.values))})"
+        spread = f"{number(f.median)} {f.unit}"
+        if len(f.values) > 1:
+            spread += f" ({number(min(f.values))} .. {number(max(f.values))})"
         ratio = "" if f.ratio is None else f"{f.ratio:.2f}"
         target = f"{f.target} = {number(median(f.limits))} {f.unit}" if f.limits and f.yardsticks else f.target
         kept = {None: "", True: "yes", False: "**no**"}[f.met]

@@ -127,7 +127,7 @@ def _make(count: int, stem: Path) -> None:
                 "-preset", "ultrafast", "-c:a", "aac", "-shortest", video)  # fmt: skip
         video.replace(stem.with_name(stem.name + ".mp4"))
     for ending, column in ((".en.srt", 2), (".es.srt", 3)):
-        cues = [f"{n}\n{_stamp(row[0])} --> {_stamp(row[1])}\n{row[column]}\n" for n, row in enumerate(plan, 1)]
+        cues = [f"{n}\n{stamp(row[0])} --> {stamp(row[1])}\n{row[column]}\n" for n, row in enumerate(plan, 1)]
         stem.with_name(stem.name + ending).write_text("\n".join(cues), encoding="utf-8")
 
 
@@ -147,7 +147,8 @@ def _write_wav(path: Path, samples: NDArray[np.float32]) -> None:
         file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _stamp(seconds: float) -> str:
+def stamp(seconds: float) -> str:
+    """As SRT writes it."""
     whole, ms = divmod(round(seconds * 1000), 1000)
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d},{ms:03d}"
 

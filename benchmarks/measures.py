@@ -6,19 +6,20 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
 import machine
-from figures import Figure, fixed
+from figures import Figure, fixed, table
 from fixture import Film
 from process import Bench, Cost
 
 NULL = "fake,chars_per_s=20"  # at its own pace the fake voice would need more time than the fixture has
 ESPEAK = "espeak-ng"
+DEAF = ("--separation", "none", "--diarization", "none", "--voice-mode", "preset")
 PEAK_MB = 450.0
 LONG_PEAK = 1.2
 HELPS = 9  # so short a run is measured more often
@@ -26,15 +27,27 @@ HELPS = 9  # so short a run is measured more often
 
 @dataclass
 class Findings:
-    """Everything that was found. `stages`: seconds by stage of the last dub with null engines."""
+    """Everything that was found. `texts`: what is said below figures. `stages`: of the last dub with null engines."""
 
     figures: dict[str, list[Figure]] = field(default_factory=dict[str, list[Figure]])
+    texts: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     stages: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     dub: Path | None = None
 
     def add(self, group: str, *figures: Figure) -> None:
         """Puts figures under a heading."""
         self.figures.setdefault(group, []).extend(figures)
+
+    def tell(self, group: str, *lines: str) -> None:
+        """Puts lines of Markdown below the figures of a heading."""
+        self.figures.setdefault(group, [])
+        self.texts.setdefault(group, []).extend(lines)
+
+    def sections(self) -> Iterator[list[str]]:
+        """Heading by heading, lines of Markdown."""
+        for group, figures in self.figures.items():
+            told = self.texts.get(group, [])
+            yield [f"## {group}", *(["", *table(figures)] if figures else []), *(["", *told] if told else []), ""]
 
     def find(self, name: str) -> Figure:
         """The figure of that name. Raises KeyError."""
@@ -61,9 +74,9 @@ class Plan:
 
 
 def dub(film: Film, out: Path, tts: str) -> list[str | Path]:
-    """The command that dubs `film` into Spanish."""
+    """The command that dubs `film` into Spanish without listening to it: the original is lowered under the speech."""
     return [machine.polydub(), "dub", film.video, "--to", "es", "--transcript", film.transcript, "--translation",
-            film.translation, "--tts", tts, "--mt", "fake", "--output", out]  # fmt: skip
+            film.translation, "--tts", tts, "--mt", "fake", *DEAF, "--output", out]  # fmt: skip
 
 
 def yardstick(film: Film, work: Path) -> list[str | Path]:
@@ -169,23 +182,25 @@ def start(plan: Plan, found: Findings) -> None:
 
 
 def memory(plan: Plan, found: Findings, film: Film, long: Film | None) -> None:
-    """Peak PSS of the process tree, in runs of their own: looking costs time."""
+    """Peak PSS of the process tree, in runs of their own: looking costs time. The long film once."""
     bench = plan.bench()
 
-    def peaks(which: Film) -> list[float]:
+    def peaks(which: Film, repeats: int) -> list[float]:
         values: list[float] = []
-        for n in range(plan.repeats):
-            plan.say(f"memory, {which.lines} lines: {n + 1} of {plan.repeats}")
+        for n in range(repeats):
+            plan.say(f"memory, {which.lines} lines: {n + 1} of {repeats}")
             values.append(bench.cost(dub(which, plan.fresh("memory"), ESPEAK), memory=True).peak_mb)
         shutil.rmtree(plan.work / "out" / "memory", ignore_errors=True)
         return values
 
-    short = fixed(f"peak memory, {film.lines} lines", "MB", peaks(film), PEAK_MB, "PSS of the whole process tree, espeak-ng")
+    short = fixed(
+        f"peak memory, {film.lines} lines", "MB", peaks(film, plan.repeats), PEAK_MB, "PSS of the whole process tree, espeak-ng"
+    )
     found.add("Memory", short)
     if long:
         limit = round(LONG_PEAK * short.median)
         words = f"<= {LONG_PEAK:g} times the figure above"
-        values = tuple(peaks(long))
+        values = tuple(peaks(long, 1))
         found.add("Memory", Figure(f"peak memory, {long.lines} lines", "MB", values, (limit,) * len(values), words))
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from figures import number, table
+from figures import number
 from machine import Machine
 from measures import Findings
 from quality import Quality, beside_peers
@@ -18,6 +18,11 @@ noisy, so everything is compared within one run with a yardstick: **Y is the wal
 `ffmpeg -c:v copy -c:a aac` of the same film**, measured just before each dub. A target that follows Y is compared pair by
 pair. Each dub is a fresh process with an empty store. *Null engines* are `--tts fake --mt fake`: what is left is the work of
 polydub itself, with every line stretched, mixed, encoded and put into the film.
+
+Where it is not said otherwise polydub is given both texts and does not listen to the film (`--separation none
+--diarization none --voice-mode preset`). What listening costs, and how well it is done, has headings of its own; figures
+that come once are of one run. *Weights* are those of resemblyzer and DeepFilterNet3; without them the spectral fingerprint
+and the mask do their work. Quality is measured on `../shared/data`; where that folder is not, the headings are missing.
 """
 
 PEERS = """## Timing of the dub, beside other systems
@@ -58,8 +63,7 @@ def page(found: Findings, q: Quality, circumstances: dict[str, Any]) -> str:
     """The whole page. `circumstances`: machine, command, repeats, load_after, like_peers, distinct, size."""
     m: Machine = circumstances["machine"]
     parts = [HEAD.format(repeats=circumstances["repeats"]), _machine(m, circumstances)]
-    for group, figures in found.figures.items():
-        parts.append("\n".join([f"## {group}", "", *table(figures), ""]))
+    parts += ["\n".join(section) for section in found.sections()]
     parts.append(_stages(found))
     wall = found.find("whole dub, espeak-ng")
     peers = PEERS.format(lines=q.lines, needed=q.needed, before=q.lufs_before)

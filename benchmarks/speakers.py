@@ -1,6 +1,8 @@
 """Who speaks when: diarization error and equal error rate of the embedded speaker encoders on real speech.
 
-python benchmarks/speakers.py --data ../shared/data --weights FOLDER    (FOLDER holds what `polydub models pull` pulled)
+OPENBLAS_NUM_THREADS=1 python benchmarks/speakers.py --data ../shared/data --weights FOLDER
+
+FOLDER holds what `polydub models pull resemblyzer` pulled; without it only the fingerprint is measured.
 
 Diarization goes through the product's own stages, from a sound file to turns. Its error is that of pyannote.metrics: no
 collar, overlapping speech counted. Meetings are 30-s clips of AMI, annotated by people. Dialogues are 14 turns of 1 to 6 s
@@ -26,20 +28,18 @@ from numpy.typing import NDArray
 from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from polydub import models
+from polydub import listening, models
 from polydub.audio import activity
 from polydub.engines import registry
 from polydub.engines.base import Kind, SpeakerEncoder, SpeechDetector
 from polydub.engines.pool import Tool
 from polydub.runner import Run
 from polydub.stages import listen
-from polydub.stages import speakers as telling
 from polydub.store import Store
 from polydub.types import HEAR_HZ, VAD_FRAME, Audio, Samples, Span, Turn
 
 ENCODERS = ("resemblyzer", "fingerprint")
 DIALOGUES, TURNS, ALONE_TURNS = 12, 14, 10
-FAR = 0.3  # the threshold of speech that polydub diarizes with (listening.FAR)
 LENGTHS_S = (None, 5.0, 3.0, 1.6)  # of an utterance's middle; None = all of it
 LIMITS = {("resemblyzer", "meetings"): 50.0, ("resemblyzer", "dialogues"): 17.0}  # percent
 EER_LIMITS = {("resemblyzer", None): 2.0, ("resemblyzer", 1.6): 4.0}
@@ -210,10 +210,7 @@ def _diarized(name: str, clips: Sequence[Clip], weights: Path) -> Iterator[tuple
                 soundfile.write(file, clip.sound, HEAR_HZ, "PCM_24")
                 source = run.step(listen.probe, run.adopt(file))
                 heard = run.step(listen.extract, source, listen.audio_track(source, None))
-                detected = run.map(listen.detect, listen.nearby(heard.sound), heard.true_peak)
-                speech = run.step(listen.speech, detected, FAR)
-                voiceprints = run.map(telling.embed, telling.embed_pieces(speech))
-                yield run.step(telling.cluster, voiceprints, speech.spans, None).turns
+                yield listening.start_diarization(run, listening.detect(run, heard), None).result().turns
         store.close()
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from polydub.config import ALIASES, LOUDNESS, SECRETS, Flag, flags
+from polydub.config import ALIASES, HUB, LOUDNESS, SECRETS, Flag, flags
 from polydub.config.names import Alias
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
@@ -86,8 +86,8 @@ def page() -> str:
         for name, secret in SECRETS.items()
     )
     used = "".join(f"| `{a.variable}` | `{a.target}` | {a.meaning} |\n" for a in ALIASES if a.target)
-    hub = "".join(_meaning(a) for a in ALIASES if not a.target and a.variable.startswith("HF_")) + HUB_ROWS
-    reserved = "".join(_meaning(a) for a in ALIASES if not a.target and not a.variable.startswith("HF_"))
+    hub = "".join(map(_meaning, HUB)) + HUB_ROWS
+    reserved = "".join(_meaning(a) for a in ALIASES if not a.target)
     rows = "".join(_row(flag) for flag in flags())
     return (
         f"{TOP}\n## All settings\n\n| setting | flag | variable | default | meaning |\n|---|---|---|---|---|\n{rows}"

@@ -20,7 +20,7 @@ from typing import Any
 from polydub import config
 from polydub.dubbing import Ears, Job, Outcome, dub_film
 from polydub.engines.pool import EnginePool
-from polydub.types import Progress
+from polydub.types import RATE_HZ, Part, Progress, Voice
 
 Cue = tuple[float, float, str]
 
@@ -30,6 +30,47 @@ TALK: Sequence[Cue] = (
     (3.4, 4.9, "ANNA: Good."),  # too short: it may be slowed down
     (5.0, 5.8, "BOB: See you soon."),
 )
+
+
+TALKERS = {
+    "ANN": Voice("espeak-ng", "en-us+f2", "en", settings={"pitch": 75, "range": 60}),
+    "BOB": Voice("espeak-ng", "en-us+m3", "en", settings={"pitch": 25, "range": 60}),
+}
+DIALOGUE = (
+    ("ANN", "Good morning to you. We have waited a long time for this day."),
+    ("BOB", "So have I. The road over the mountains was closed until yesterday."),
+    ("ANN", "Then sit down with us, and tell everybody what you have seen."),
+    ("BOB", "There is not much to tell. It was cold, and the nights were dark."),
+)
+
+
+def spoken_film(media: Path, said: Sequence[tuple[str, str]] = DIALOGUE, pause_s: float = 0.8, channels: int = 1) -> list[Cue]:
+    """Writes a film in which `said` (speaker of TALKERS, text) is spoken, one after the other; tells when."""
+    import imageio_ffmpeg
+    import numpy as np
+    import soundfile
+
+    from polydub.audio.signal import resample
+    from polydub.engines.tts.espeak import ENGINE
+
+    pause = np.zeros((1, round(pause_s * RATE_HZ)), np.float32)
+    parts, cues, at = [pause], list[Cue](), pause.shape[1]
+    with ENGINE.load(ENGINE.options(), {}, "cpu") as tts:
+        for speaker, text in said:
+            audio = tts.synthesize(Part(text, "en", TALKERS[speaker]))
+            sound = resample(audio.samples, audio.rate_hz, RATE_HZ)
+            cues.append((at / RATE_HZ, (at + sound.shape[1]) / RATE_HZ, f"{speaker}: {text}"))
+            parts += [sound, pause]
+            at += sound.shape[1] + pause.shape[1]
+    wav = media.with_suffix(".speech.wav")
+    soundfile.write(wav, np.repeat(np.concatenate(parts, axis=1), channels, axis=0).T, RATE_HZ, subtype="PCM_16")
+    picture = ("-f", "lavfi", "-i", f"testsrc2=size=96x64:rate=10:duration={at / RATE_HZ}", "-c:v", "libx264", "-g", "10")
+    codecs = ("-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "pcm_s16le", "-fflags", "+bitexact")
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-i", wav, *picture, *codecs, media], check=True
+    )
+    wav.unlink()
+    return cues
 
 
 @contextmanager
@@ -95,15 +136,21 @@ class Film:
             self.translation.write_text(srt(texts), encoding="utf-8")
         return self
 
-    def dub(self, settings: Mapping[str, object] | None = None, sink: Callable[[Progress], None] | None = None) -> Dub:
+    def dub(
+        self,
+        settings: Mapping[str, object] | None = None,
+        sink: Callable[[Progress], None] | None = None,
+        reconsider: bool = False,
+    ) -> Dub:
         """One run, with the fake engines unless `settings` say otherwise."""
-        values = {"to": "es", "output": str(self.out), "tts": "fake", "mt": "fake"} | dict(settings or {})
+        values = {"to": "es", "output": str(self.out), "tts": "fake", "mt": "fake", "asr": "fake"} | dict(settings or {})
         loaded = config.load(values, job=None, environ={}, cwd=self.folder, user_file=None)
         translations = {"": self.translation} if self.translation.exists() else {}
         transcript = self.transcript if self.transcript.exists() else None
+        ears = Ears(sink or (lambda p: None), reconsider=reconsider)
         pool = EnginePool()
         try:
-            (outcome,) = dub_film(Job(self.media, transcript, translations), loaded, pool, Ears(sink or (lambda p: None)))
+            (outcome,) = dub_film(Job(self.media, transcript, translations), loaded, pool, ears)
         finally:
             pool.close()
         return Dub(outcome, self.project)

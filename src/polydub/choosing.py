@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from polydub.engines import registry
 from polydub.engines.base import Kind, Weight
 from polydub.engines.pool import Tool
 from polydub.engines.registry import AUTO, Chosen, LackingWeights, Need
-from polydub.errors import BadSettings, UnknownEngine, UnsupportedLanguage
+from polydub.errors import BadSettings, Cancelled, PolydubError, UnknownEngine, UnsupportedLanguage
 from polydub.runner import Run
 from polydub.types import Notice, Progress
 
@@ -44,7 +44,8 @@ class Chooser:
         """
         found: dict[Kind, Chosen | LackingWeights] = {kind: self._choose(kind, tag) for kind, tag in wants.items()}
         lacking = tuple(dict.fromkeys(weight for row in found.values() for weight in _lacking(row)))
-        if lacking and self._fetched(lacking):
+        if lacking and self._agreed(lacking):
+            run.note(*self._fetched(lacking))
             found = {kind: self._choose(kind, tag) for kind, tag in wants.items()}
         for kind, row in found.items():
             if isinstance(row, LackingWeights):
@@ -110,8 +111,8 @@ class Chooser:
         run.tools[kind] = tool(chosen, self._loaded.settings.device)
         run.note(*chosen.notices)
 
-    def _fetched(self, lacking: Sequence[Weight]) -> bool:
-        """Whether the weights are here now: fetched as `download` says, after one question for all."""
+    def _agreed(self, lacking: Sequence[Weight]) -> bool:
+        """Whether the weights may be fetched: as `download` says, after one question for all."""
         from polydub import models
 
         settings = self._loaded.settings
@@ -120,11 +121,19 @@ class Chooser:
         rows = "\n".join(f"  {models.described(weight)}" for weight in lacking)
         question = f"These weights would serve better and can be downloaded:\n{rows}\nDownload them now?"
         free = all(weight.commercial_use for weight in lacking)
-        if not (settings.download == "yes" and free) and not self._person.ask(question):
-            return False
+        return (settings.download == "yes" and free) or self._person.ask(question)
+
+    def _fetched(self, lacking: Sequence[Weight]) -> Iterator[Notice]:
+        """Fetches weights; those that cannot be had are told, and what stands in for them is used."""
+        from polydub import models
+
         for weight in lacking:
-            models.pull(weight, settings.models_home, partial(self._pulled, weight.id))
-        return True
+            try:
+                models.pull(weight, self._loaded.settings.models_home, partial(self._pulled, weight.id))
+            except PolydubError as error:
+                if isinstance(error, Cancelled):
+                    raise
+                yield Notice("download-failed", f"{weight.id} could not be downloaded: {error.message}")
 
     def _pulled(self, name: str, done: int, total: int) -> None:
         self._person.progress(Progress(f"pull {name}", done, total))

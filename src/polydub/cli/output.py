@@ -39,7 +39,7 @@ def say_notices(notices: tuple[Notice, ...], verbose: bool) -> None:
     for notice in shown:
         by_code.setdefault(notice.code, []).append(notice)
     for several in by_code.values():
-        more = f" (and {len(several) - 1} more like this, see the report)" if len(several) > 1 else ""
+        more = f" (and {len(several) - 1} more like this)" if len(several) > 1 else ""
         say(f"note: {several[0].text}{more}")
 
 

@@ -102,7 +102,9 @@ def _clock(seconds: float) -> str:
 
 
 def _segment(s: Segment) -> dict[str, Any]:
-    words = [{"start": w.start, "end": w.end, "text": w.text, "confidence": w.confidence} for w in s.words]
+    from polydub.report.exports import word_row
+
+    words = [word_row(word) for word in s.words]
     return {"start": s.start, "end": s.end, "speaker": s.speaker, "text": s.text, "words": words}
 
 

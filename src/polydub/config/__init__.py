@@ -16,12 +16,13 @@ from polydub.config.loading import (
     require_secrets,
     user_file,
 )
-from polydub.config.names import ALIASES, OUTSIDE, SECRETS, Alias, Secret
+from polydub.config.names import ALIASES, HUB, OUTSIDE, SECRETS, Alias, Secret
 from polydub.config.settings import CHOICES, LOUDNESS, MAX_RATE, EngineKind, Flag, Loudness, Settings, flags
 
 __all__ = [
     "ALIASES",
     "CHOICES",
+    "HUB",
     "LOUDNESS",
     "MAX_RATE",
     "OUTSIDE",

@@ -47,9 +47,6 @@ ALIASES: tuple[Alias, ...] = (
     Alias("POLYDUB_OPENAI_BASE_URL", "engines.mt.openai.base_url", "Address of an OpenAI-compatible service."),
     Alias("POLYDUB_OPENAI_MODEL", "engines.mt.openai.model", "Model that translates there."),
     Alias("STRICT_SECRETS", "strict_secrets", "Refuse to start without the secrets that are needed."),
-    Alias("HF_TOKEN", "", "Token for models behind a licence form."),
-    Alias("HF_ENDPOINT", "", "Mirror to download models from."),
-    Alias("HF_HOME", "", "Cache of models from the Hugging Face hub."),
     Alias("TORCH_HOME", "", "Cache of models from the PyTorch hub."),
     Alias("TTS_HOME", "", "Cache of Coqui models."),
     Alias("MODELS_DIR", "models", "Folder of model weights."),
@@ -63,6 +60,13 @@ ALIASES: tuple[Alias, ...] = (
     Alias("MAX_FILE_SIZE_MB", "", "Largest upload that the server takes."),
     Alias("MAX_DURATION_SECONDS", "", "Longest recording that the server takes."),
     Alias("MAX_CHUNK_CHARS", "", "Longest piece of text spoken at once."),
+)
+
+# Read by the library that knows the hub, not by polydub itself.
+HUB: tuple[Alias, ...] = (
+    Alias("HF_TOKEN", "", "Token for models behind a licence form."),
+    Alias("HF_ENDPOINT", "", "Mirror to download models from."),
+    Alias("HF_HOME", "", "Cache of models from the Hugging Face hub."),
 )
 
 # Variables of the set-up and the tests: no settings, but no mistakes either.

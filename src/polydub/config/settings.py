@@ -157,10 +157,10 @@ class Settings(BaseModel):
         "auto", "Language spoken in the video: a code or a name; auto = find out.", "--from", old="--src-lang"
     )
     mode: Literal["low", "medium", "high"] = _setting(
-        "medium", "Quality that auto aims at: low is fastest, high is best. The engines of this version have one quality each."
+        "medium", "Quality that auto aims at: low is fastest, high is best; it decides on the size of recognition models."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting(
-        "auto", "Where engines run that can use an accelerator; auto = the fastest there is. Those of this version need none."
+        "auto", "Where engines run that can use an accelerator: auto = the processor, cuda = an NVIDIA card (faster-whisper)."
     )
     asr: EngineChoice = _setting("auto", "Recognition engine, as name[:model][,option=value...].")
     asr_model: str | None = _setting(

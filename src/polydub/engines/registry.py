@@ -262,7 +262,10 @@ def _automatic(need: Need) -> Chosen:
     failed.sort(key=lambda f: not isinstance(f[1], UnsupportedLanguage) and 1 + (not isinstance(f[1], Missing)))
     reasons = "; ".join(_because(name, error) for name, error in failed)
     hint = "; or ".join(error.hint for _, error in failed if error.hint)
-    raise type(failed[0][1])(f"no {noun} {verb} {need.language!r} here: {reasons}", hint)
+    text = f"no {noun} {verb} {need.language!r} here: {reasons}"
+    if weights := tuple(w for _, error in failed if isinstance(error, LackingWeights) for w in error.weights):
+        raise LackingWeights(text, hint, weights)
+    raise type(failed[0][1])(text, hint)
 
 
 def _substitutes(name: str, kind: Kind, failed: Sequence[tuple[str, PolydubError]]) -> Iterable[Notice]:

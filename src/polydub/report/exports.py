@@ -21,7 +21,7 @@ def transcript(script: Script) -> str:
     """What is said, with words and speakers, as JSON."""
     segments = [
         {"id": s.id, "start": s.start, "end": s.end, "speaker": s.speaker, "kind": s.kind, "text": s.text,
-         "words": [_word_row(w) for w in s.words]}
+         "words": [word_row(w) for w in s.words]}
         for s in script.segments
     ]  # fmt: skip
     speakers = [{"id": s.id, "label": s.label} for s in script.speakers]
@@ -29,7 +29,8 @@ def transcript(script: Script) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def _word_row(word: Word) -> dict[str, Any]:
+def word_row(word: Word) -> dict[str, Any]:
+    """A word as the JSON of a transcript has it."""
     row = {"start": word.start, "end": word.end, "text": word.text, "confidence": word.confidence}
     return row | {"estimated": True} if word.estimated else row
 

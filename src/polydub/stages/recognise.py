@@ -13,6 +13,7 @@ from polydub.stages.listen import excerpt, sound_of
 from polydub.types import Excerpt, Notice, Segment, Span, Speech, Turn, seconds
 from polydub.work import Work, engine_stage, stage
 
+PAD_S = 0.15  # more than speech detection pads: words at the edges are understood better
 PAUSE_S = 2.0  # a longer pause is never inside a piece
 SURE = 0.5  # probability from which a language found in the sound is believed without a word
 LISTENED = 3  # pieces from which the language is told
@@ -35,7 +36,18 @@ def pieces(speech: Speech, longest_s: float) -> tuple[Piece, ...]:
             last.append(span)
         else:
             groups.append([span])
-    return tuple(Piece(excerpt(speech, group[0].start, group[-1].end), tuple(group)) for group in groups)
+    befores = [0.0, *(group[-1].end for group in groups)]
+    afters = [*(group[0].start for group in groups[1:]), speech.duration]
+    return tuple(
+        Piece(excerpt(speech, start - _pad(start - before), end + _pad(after - end)), tuple(group))
+        for group, before, after in zip(groups, befores, afters, strict=False)
+        for start, end in [(group[0].start, group[-1].end)]
+    )
+
+
+def _pad(gap: float) -> float:
+    """How much of the silence next to speech is heard with it."""
+    return min(PAD_S, max(0.0, gap / 2))
 
 
 def longest(found: Sequence[Piece]) -> tuple[Piece, ...]:

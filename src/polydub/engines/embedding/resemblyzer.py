@@ -36,7 +36,7 @@ SLACK = 400  # samples by which a window of 1.6 s may be longer, for rounding
 HOP = 77  # mel frames from one 1.6 s to the next in longer windows
 COVERED = 0.75  # the last 1.6 s are used when the window covers this share of them
 QUIET = 10**-3.0  # mean square of -30 dBFS
-BATCH = 32  # windows at once: 30 MB
+BATCH = 16  # windows at once: about 35 MB a thread
 WEIGHT = Weight(
     id=WEIGHT_ID,
     revision="0.1.4",
@@ -221,7 +221,8 @@ class Resemblyzer:
         inputs = spectra
         frames, batch, _ = spectra.shape
         for into, again, bias in self._layers:
-            gates = (inputs.reshape(frames * batch, -1) @ into + bias).reshape(frames, batch, 4 * UNITS)
+            gates = (inputs.reshape(frames * batch, -1) @ into).reshape(frames, batch, 4 * UNITS)
+            gates += bias
             cell = np.zeros((batch, UNITS), np.float32)
             outputs = np.empty((frames, batch, UNITS), np.float32)
             for frame in range(frames):
