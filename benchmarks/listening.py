@@ -19,16 +19,15 @@ from weights import Homes
 
 GIVEN, HEARD = 0.30, 0.60  # of real time, on so many cores:
 CORES = 4
-SHORT_MIN, LONG_MIN, HOUR_MIN = 10, 30, 60
+SHORT_MIN, HOUR_MIN = 10, 60
 WEIGHTS = ("resemblyzer", "deepfilternet3")
 READING = "A reading of 53 s: listening, speakers, separation and matched voices"
 LONG = "The memory of a long film: with recognition, speakers and separation"
 
 TALK = """Six people speak in turn over music and noise; speech is recognised, speakers are told apart, the sound is separated
 and voices are matched. PSS of the whole process tree, looked at 20 times a second, once for each film."""
-HALF_HOUR = f"""{TALK} The recogniser is the fake one, which needs no memory of its own, and the long film has half an hour,
-to keep this run short: `make bench ARGS="--long"` takes a film of an hour and PocketSphinx."""
-HOUR = f"{TALK} The recogniser is PocketSphinx."
+FAKE = """
+The recogniser is the fake one, which is quick and needs no memory of its own; `make bench ARGS="--long"` takes PocketSphinx."""
 
 
 def dub(film: Film, out: Path, models: Path, asr: str = "") -> list[str | Path]:
@@ -99,13 +98,12 @@ def _work(plan: Plan, film: Film, out: str) -> str:
 
 
 def hour(plan: Plan, found: Findings, data: Path, homes: Homes, *, long: bool) -> None:
-    """Peak PSS of the process tree for a long film against one of ten minutes; `long`: an hour, and PocketSphinx hears it."""
-    asr, minutes = ("pocketsphinx", HOUR_MIN) if long else ("fake", LONG_MIN)
-    short = _peak(plan, data, homes, asr, SHORT_MIN)
-    other = _peak(plan, data, homes, asr, minutes)
+    """Peak PSS of the process tree for an hour of film against one of ten minutes; `long`: PocketSphinx hears them."""
+    asr = "pocketsphinx" if long else "fake"
+    short, other = (_peak(plan, data, homes, asr, minutes) for minutes in (SHORT_MIN, HOUR_MIN))
     words = f"<= {LONG_PEAK:g} times the figure above"
     found.add(LONG, short, replace(other, limits=(LONG_PEAK * short.median,), target=words))
-    found.tell(LONG, HOUR if long else HALF_HOUR)
+    found.tell(LONG, TALK if long else TALK + FAKE)
     if lacking := homes.lacks(*WEIGHTS):
         found.tell(LONG, "", lacking.replace("not measured", "Measured without the neural engines") + ".")
 

@@ -6,10 +6,15 @@ python benchmarks/run.py --only speakers reading
 
 from __future__ import annotations
 
+import os
+
+# Before numpy is imported: many threads at once would spin instead of working.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import argparse
 import compileall
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -146,7 +151,7 @@ def _arguments() -> argparse.Namespace:
         "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"print only these: {', '.join(SECTIONS)}"
     )
     parser.add_argument(
-        "--long", action="store_true", help="the film of an hour with PocketSphinx, all mixes and languages: half an hour more"
+        "--long", action="store_true", help="PocketSphinx for the film of an hour, all mixes and languages: ten minutes more"
     )
     parser.add_argument("--repeats", type=int, default=3, help="runs of each command; the median is quoted (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")

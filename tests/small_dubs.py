@@ -1,6 +1,7 @@
 """Dubs of small generated films with the fake engines, for the tests of the pipeline; as a program, one that can be killed.
 
-`python small_dubs.py FOLDER [STAGE MOMENT [TTS]]` dubs `FOLDER/film.mkv`; it kills itself when the stage begins or ends.
+`python small_dubs.py FOLDER SETTINGS [STAGE MOMENT]` dubs `FOLDER/film.mkv` with settings in JSON; it kills itself when the
+stage begins or ends.
 """
 
 from __future__ import annotations
@@ -186,15 +187,15 @@ class Dub:
 
 
 def main(arguments: Sequence[str]) -> None:
-    folder = Path(arguments[0])
-    stage, moment, tts = (list(arguments[1:]) + ["", "", "fake"][len(arguments) - 1 :])[:3]
+    folder, settings = Path(arguments[0]), json.loads(arguments[1])
+    stage, moment = arguments[2:] or ("", "")
 
     def sink(progress: Progress) -> None:
         ended = progress.done >= progress.total
         if progress.stage == stage and (moment == "begin" or ended):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Film(folder, folder / "film.mkv").dub({"tts": tts}, sink)
+    Film(folder, folder / "film.mkv").dub(settings, sink)
 
 
 if __name__ == "__main__":

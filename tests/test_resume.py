@@ -10,77 +10,123 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from polydub.report import model
-from small_dubs import Dub, Film, long_talk
+from small_dubs import DIALOGUE, Dub, Film, long_talk, spoken_film
 
 pytestmark = pytest.mark.slow
 
 PROGRAM = Path(__file__).with_name("small_dubs.py")
 SECONDS = 34.0  # two blocks
-STAGES = (
-    *(
-        "probe",
-        "extract",
-        "read-script",
-        "number",
-        "translate",
-        "cast",
-        "synthesize",
-        "fit",
-        "shape",
-        "source-levels",
-        "first-gain",
+
+
+@dataclass(frozen=True)
+class Case:
+    """A dub that is killed: its settings, the stages at whose begin or end that happens."""
+
+    settings: Mapping[str, str]
+    stages: tuple[str, ...]
+    moments: tuple[str, ...] = ("begin", "end")
+
+
+CASES = {
+    "given": Case(
+        {"tts": "fake", "separation": "none"},
+        (
+            *("probe", "extract", "read-script", "number", "translate", "cast", "synthesize", "fit", "shape", "source-levels"),
+            *("first-gain", "measure-block", "correction", "mix-block", "programme", "stem", "subtitle", "mux"),
+        ),
+        ("end",),
     ),
-    *("measure-block", "correction", "mix-block", "programme", "stem", "subtitle", "mux"),
-)
+    "heard": Case(
+        {"tts": "fake", "speakers": "2", "download": "no"},
+        ("detect", "speech", "separate", "embed", "cluster", "identify", "transcribe", "sentences", "survey"),
+    ),
+    "aligned": Case({"tts": "fake", "separation": "none", "subs_format": "srt,vtt"}, ("align",)),
+    "matched": Case(
+        {"tts": "espeak-ng", "speakers": "2", "separation": "none", "download": "no"},
+        ("portray", "stock", "audition", "gauge", "rank", "near", "choose-voices"),
+        ("end",),
+    ),
+}
+MOMENTS = [(name, stage, moment) for name, case in CASES.items() for stage in case.stages for moment in case.moments]
 # Each of these waits for the one before it; the others run beside them.
-ONE_AFTER_THE_OTHER = ("probe", "read-script", "number", "translate", "cast", "fit", "source-levels", "programme")
+ONE_AFTER_THE_OTHER = (
+    *("probe", "read-script", "detect", "speech", "identify", "transcribe", "sentences", "number", "translate", "cast"),
+    *("portray", "stock", "gauge", "choose-voices", "fit", "source-levels", "programme"),
+)
 
 
-def start(folder: Path, *moment: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, str(PROGRAM), str(folder), *moment], stderr=subprocess.PIPE)
+def start(film: Film, case: str, *moment: str) -> subprocess.Popen[bytes]:
+    settings = json.dumps(CASES[case].settings)
+    return subprocess.Popen([sys.executable, str(PROGRAM), str(film.folder), settings, *moment], stderr=subprocess.PIPE)
+
+
+def kill(film: Film, case: str, *moment: str) -> None:
+    process = start(film, case, *moment)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Film]:
+    """Films in which people talk; one has a transcript."""
+    made: dict[str, Film] = {}
+    for name, said in (("heard", [*DIALOGUE, *DIALOGUE]), ("aligned", DIALOGUE[:2]), ("matched", DIALOGUE[:2])):
+        folder = tmp_path_factory.mktemp(name)
+        made[name] = Film(folder, folder / "film.mkv")
+        cues = spoken_film(made[name].media, said)
+        if name == "aligned":
+            made[name].say(cues)
+    return made
 
 
 @pytest.fixture
-def film(clip: Callable[..., Path], tmp_path: Path) -> Film:
-    """A film with lines that are sped up, slowed down and left alone, in two voices."""
-    media = clip("film", seconds=SECONDS)
+def films(clip: Callable[..., Path], spoken: Mapping[str, Film], tmp_path: Path) -> Mapping[str, Film]:
+    """By case; that of "given" has lines that are sped up, slowed down and left alone, in two voices."""
     talk = [(a, b - n % 3 * 0.6, f"{'ANNA' if n % 2 else 'BOB'}: {text}") for n, (a, b, text) in enumerate(long_talk(SECONDS))]
-    return Film(tmp_path, media).say(talk)
+    return {**spoken, "given": Film(tmp_path, clip("film", seconds=SECONDS)).say(talk)}
 
 
 def copied(film: Film, folder: Path) -> Film:
     folder.mkdir()
     for path in (film.media, film.transcript):
-        shutil.copy(path, folder)
+        if path.exists():
+            shutil.copy(path, folder)
     return Film(folder, folder / film.media.name)
 
 
+@dataclass
+class Undisturbed:
+    """Dubs that nobody disturbed, by case, each made by another process when it is first asked for."""
+
+    folder: Path
+    made: dict[str, tuple[Dub, float]] = field(default_factory=dict[str, tuple[Dub, float]])
+
+    def __call__(self, film: Film, case: str) -> tuple[Dub, float]:
+        """The dub, and how many seconds it took."""
+        if case not in self.made:
+            own = copied(film, self.folder / case)
+            began = time.monotonic()
+            process = start(own, case)
+            _, told = process.communicate(timeout=120)
+            assert process.returncode == 0, told.decode()
+            took = time.monotonic() - began
+            self.made[case] = own.dub(CASES[case].settings), took
+            known = {stage for _, stage, _ in MOMENTS}
+            ran = self.made[case][0].ran
+            assert set(CASES[case].stages) <= set(ran) <= known, "every stage is killed in these tests"
+        return self.made[case]
+
+
 @pytest.fixture(scope="module")
-def kept() -> list[tuple[Dub, float]]:
-    """What is made once for all tests here."""
-    return []
-
-
-@pytest.fixture
-def undisturbed(film: Film, kept: list[tuple[Dub, float]], tmp_path_factory: pytest.TempPathFactory) -> tuple[Dub, float]:
-    """A dub that nobody disturbed, made by another process, and how long that took."""
-    if kept:
-        return kept[0]
-    made = copied(film, tmp_path_factory.mktemp("undisturbed") / "f")
-    began = time.monotonic()
-    process = start(made.folder)
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 0, told.decode()
-    took = time.monotonic() - began
-    kept.append((made.dub(), took))
-    assert set(kept[0][0].ran) == set(STAGES), "every stage is killed in these tests"
-    return kept[0]
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
 def results(dub: Dub) -> dict[str, str]:
@@ -110,9 +156,9 @@ def clean(film: Film) -> None:
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
 
 
-def finish(film: Film, other: Dub) -> Dub:
-    """Starts it again, to its end; the result equals the other; once more, and nothing is left to do."""
-    process = start(film.folder)
+def finish(film: Film, other: Dub, case: str) -> Dub:
+    """Starts it again, to its end; the result equals the other."""
+    process = start(film, case)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 0, told.decode()
     clean(film)
@@ -121,61 +167,52 @@ def finish(film: Film, other: Dub) -> Dub:
     return dub
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_when_a_stage_ends_it_goes_on_to_the_same_bytes(
-    film: Film, undisturbed: tuple[Dub, float], tmp_path: Path, stage: str
+@pytest.mark.parametrize(("case", "stage", "moment"), MOMENTS)
+def test_killed_at_the_begin_or_end_of_a_stage_it_goes_on_to_the_same_bytes(
+    films: Mapping[str, Film], undisturbed: Undisturbed, tmp_path: Path, case: str, stage: str, moment: str
 ) -> None:
-    made = copied(film, tmp_path / "f")
-    killed = start(made.folder, stage, "end")
-    killed.communicate(timeout=120)
-    assert killed.returncode == -signal.SIGKILL
+    expected, _ = undisturbed(films[case], case)
+    made = copied(films[case], tmp_path / "f")
+    kill(made, case, stage, moment)
     assert not (made.project / "report.es.json").exists()
-    dub = finish(made, undisturbed[0])
+    ran = finish(made, expected, case).ran
     if stage in ONE_AFTER_THE_OTHER:
         before = ONE_AFTER_THE_OTHER[: ONE_AFTER_THE_OTHER.index(stage)]
-        assert [name for name in before if dub.ran[name]] == [], "what was finished before is not done again"
-    assert not made.dub().called
-    same(dub, undisturbed[0])
+        assert [name for name in before if ran.get(name)] == [], "what was finished before is not done again"
+    dub = made.dub(CASES[case].settings)
+    assert not dub.called
+    same(dub, expected)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(
-    film: Film, undisturbed: tuple[Dub, float], tmp_path: Path, seed: int
+    films: Mapping[str, Film], undisturbed: Undisturbed, tmp_path: Path, seed: int
 ) -> None:
-    expected, took = undisturbed
+    case = "heard" if seed % 3 == 0 else "given"
+    expected, took = undisturbed(films[case], case)
     dice = random.Random(seed)
-    made = copied(film, tmp_path / "f")
+    made = copied(films[case], tmp_path / "f")
     for _ in range(2):
-        process = start(made.folder)
+        process = start(made, case)
         time.sleep(dice.uniform(0.2, 1.0) * took)
         process.kill()
         process.communicate(timeout=120)
-    dub = finish(made, expected)
-    assert not made.dub().called
+    finish(made, expected, case)
+    dub = made.dub(CASES[case].settings)
+    assert not dub.called
     same(dub, expected)
 
 
+@pytest.mark.parametrize("case", ["given", "heard"])
 def test_killed_in_the_middle_of_an_edit_it_goes_on_to_the_same_bytes(
-    film: Film, undisturbed: tuple[Dub, float], tmp_path: Path
+    films: Mapping[str, Film], tmp_path: Path, case: str
 ) -> None:
-    made, other = copied(film, tmp_path / "f"), copied(film, tmp_path / "g")
+    made, other = copied(films[case], tmp_path / "f"), copied(films[case], tmp_path / "g")
     edits = {"version": 1, "items": {"lines": {"3": {"text": "[es] algo muy distinto y bastante largo"}}}}
     for each in (made, other):
-        each.dub()
+        each.dub(CASES[case].settings)
         (each.project / "edits.es.json").write_text(json.dumps(edits), encoding="utf-8")
     for stage in ("synthesize", "fit", "mix-block", "mux"):
-        killed = start(made.folder, stage, "end")
-        killed.communicate(timeout=120)
-        assert killed.returncode == -signal.SIGKILL
-    same(made.dub(), other.dub())
-    clean(made)
-
-
-def test_with_real_speech_it_goes_on_to_the_same_bytes_too(film: Film, tmp_path: Path) -> None:
-    made, other = copied(film, tmp_path / "f"), copied(film, tmp_path / "g")
-    for stage in ("synthesize", "mix-block"):
-        killed = start(made.folder, stage, "end", "espeak-ng")
-        killed.communicate(timeout=120)
-        assert killed.returncode == -signal.SIGKILL
-    same(made.dub({"tts": "espeak-ng"}), other.dub({"tts": "espeak-ng"}))
+        kill(made, case, stage, "end")
+    same(made.dub(CASES[case].settings), other.dub(CASES[case].settings))
     clean(made)

@@ -66,7 +66,7 @@ def _heard(chances: list[float], starts: list[float], total_s: float, rules: Rul
     found: list[tuple[float, float]] = []
     began: float | None = None
     quiet: float | None = None
-    for chance, start, stop in zip(chances, starts, [*starts[1:], total_s], strict=True):
+    for chance, start, stop in zip(chances, starts, [*starts, total_s][1:], strict=True):
         if chance >= rules.on:
             began, quiet = start if began is None else began, None
         elif began is not None and chance < rules.floor:

@@ -165,7 +165,7 @@ def runs(span: Span, around: Sequence[Span], labels: Labels) -> tuple[tuple[Span
     `around` are windows that cover the span, at least one; `labels` say who speaks in each.
     """
     frames = max(1, round((span.end - span.start) / GRID_S))
-    times = span.start + (np.arange(frames) + 0.5) * GRID_S
+    times = np.minimum(span.start + (np.arange(frames) + 0.5) * GRID_S, around[-1].end - 1e-4)  # the last may be short
     votes = np.zeros((frames, int(labels.max()) + 1))
     for window, label in zip(around, labels, strict=True):
         inside = (times >= window.start) & (times < window.end)
