@@ -13,6 +13,7 @@ import re
 import resource
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -183,10 +184,15 @@ def _onset_errors(aligner: Aligner, vad: SpeechDetector, said: Said) -> Iterator
 
 def _judged(aligner: Aligner, read: Sequence[Said]) -> tuple[float, float]:
     """Per cent of own texts that were refused, and of other texts that were accepted."""
-    refused = [aligner.align(said.sound, said.text, "en") is None for said in read]
+    own = [(said.sound, said.text) for said in read]
     others = [(said.sound, read[(n + k) % len(read)].text) for n, said in enumerate(read) for k in range(1, 9)]
-    accepted = [aligner.align(sound, text, "en") is not None for sound, text in others]
-    return 100 * float(np.mean(refused)), 100 * float(np.mean(accepted))
+
+    def fits(pair: tuple[Audio, str]) -> bool:
+        return aligner.align(*pair, "en") is not None
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        accepted, wrong = list(threads.map(fits, own)), list(threads.map(fits, others))
+    return 100 - 100 * float(np.mean(accepted)), 100 * float(np.mean(wrong))
 
 
 def main() -> None:

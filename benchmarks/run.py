@@ -80,7 +80,7 @@ class Bench:
             "hour": lambda: listening.hour(plan, found, data, homes, long=long),
             "speakers": lambda: accuracy.who_speaks(plan, found, data, homes),
             "recognition": lambda: accuracy.what_is_said(plan, found, data),
-            "separation": lambda: accuracy.separated(plan, found, data, homes, long=long),
+            "separation": lambda: accuracy.separated(plan, found, data, homes),
             "matching": lambda: accuracy.matched(plan, found, data, homes, long=long),
         }  # fmt: skip
 
@@ -151,7 +151,7 @@ def _arguments() -> argparse.Namespace:
         "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"print only these: {', '.join(SECTIONS)}"
     )
     parser.add_argument(
-        "--long", action="store_true", help="PocketSphinx for the film of an hour, all mixes and languages: ten minutes more"
+        "--long", action="store_true", help="PocketSphinx for the film of an hour, and all languages: ten minutes more"
     )
     parser.add_argument("--repeats", type=int, default=3, help="runs of each command; the median is quoted (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here too")

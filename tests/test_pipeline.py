@@ -82,7 +82,7 @@ def test_the_stages_run_once_in_the_order_of_the_story(film: Films) -> None:
     assert dub.ran["synthesize"] == len(TALK) + own
     once = ("probe", "extract", "read-script", "cast", "fit", "source-levels", "mux")
     assert [dub.ran[name] for name in once] == [1] * len(once)
-    assert dub.ran["stem"] == 3
+    assert dub.ran["stem"] == 4  # dialogue, dub, background, mix
     assert dub.outcome.called == sum(dub.ran.values())
 
 

@@ -166,5 +166,7 @@ def check_choices(settings: Settings) -> None:
                 raise BadSettings(f"{choice.name} has no models to choose from", "leave out --asr-model, or name another --asr")
         elif choice.name != EMBEDDED:
             raise UnknownEngine(f"there is no diarization engine {choice.name!r}", f"there are: {EMBEDDED}, {NONE}")
+        elif unknown := sorted(set(choice.options) - {"model"}):
+            raise BadSettings(f"{EMBEDDED} has no option {unknown[0]!r}", f"write {EMBEDDED}, or {EMBEDDED}:ENCODER")
         elif "model" in choice.options:
             registry.get("embedding", choice.options["model"])

@@ -246,8 +246,9 @@ def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
     with Run(store, store.folder) as run:
         want = wanted(target, job, loaded, store)
         source = run.step(listen.probe, run.adopt(job.media))
-        listen.audio_track(source, want.audio_track)
+        track = listen.audio_track(source, want.audio_track)
         read = run.step(translate.read_script, source, want.texts, want.source_language, target)
+        read = translate.in_language_of(read, track)
         speech = [s for s in read.script.segments if s.kind == "speech"]
         if speech and not any(read.texts.get(s.id, s.text).strip() for s in speech):
             raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")

@@ -56,7 +56,7 @@ def kinds(read: Given, want: Wanted, *, matching: bool = False) -> dict[Kind, st
     needed: dict[Kind, str] = {}
     if not read.script.segments:
         needed["asr"] = language
-    elif (want.listening.word_times or not read.timed) and language != UNKNOWN:
+    elif language != UNKNOWN and (want.listening.word_times or not read.timed):
         needed["align"] = language
     if want.listening.separate:
         needed["separation"] = UNKNOWN
@@ -75,6 +75,10 @@ def hear(run: Run, extracted: Handle[listen.Heard], read: Given, want: Wanted) -
     if not read.timed and "align" not in run.tools:
         text = "nobody told when the text is said, nor in which language: its lines lie over the film by their length"
         run.note(Notice("times-estimated", f"{text}; with --from they are found in the sound"))
+    elif want.listening.word_times and read.script.segments and "align" not in run.tools:
+        run.note(
+            Notice("no-word-times", "the times of words are not looked for, since nobody said which language is spoken: --from")
+        )
     if "vad" not in run.tools:
         return Listened(extracted.result(), read)
     ear = detect(run, extracted.result())

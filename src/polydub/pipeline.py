@@ -12,8 +12,25 @@ from polydub.listening import Choose, Listened
 from polydub.matching import match_voices
 from polydub.runner import Handle, Run
 from polydub.stages import deliver, listen, match, render, speak, survey, translate
-from polydub.types import BLOCK, Artifact, Casting, Line, Notice, Placement, Script, Segment, Source, Span, Track, Turn, seconds
+from polydub.types import (
+    BLOCK,
+    Artifact,
+    Casting,
+    Line,
+    Notice,
+    Placement,
+    Script,
+    Segment,
+    Source,
+    Span,
+    Track,
+    Turn,
+    outside,
+    seconds,
+)
 from polydub.wants import Wanted
+
+UNHEARD_S = 1.0  # so much of a line without detected speech is ducked instead of separated
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     track = listen.audio_track(source, want.audio_track)
     extracted = run.start(listen.extract, source, track)
     read = run.step(translate.read_script, source, want.texts, want.source_language, want.target)
+    read = translate.in_language_of(read, track)
     choose(run, {"tts": want.target})
     choose(run, listening.kinds(read, want, matching=matches(run, want)))
     listened = listening.hear(run, extracted, read, want)
@@ -155,9 +173,9 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     laid = render.layings(dub.placed, dub.takes, levels)
     speech = [*talk, *(Span(p.start, p.start + p.duration) for p in dub.placed)]  # the original stays down under a pause
     bed = render.Bedding(want.mixing.ducking_db)
-    if ear and separated:
+    if ear and levels.separated:
         left = listening.note_unseparated(run, ear, separated)
-        unheard = tuple(span for span in talk if not any(span.overlap(s) for s in ear.far.spans))
+        unheard = outside(talk, ear.far.spans, UNHEARD_S)  # nobody was found to speak there: the original may yet be heard
         bed = replace(bed, dialogue=tuple(s.dialogue for s in separated), could_not=(*left, *unheard), room=levels.room)
     cut = tuple(render.blocks(heard.sound, laid, speech, bed))
     first_db = run.step(render.first_gain, laid, levels.dialogue, want.mixing.target_lufs, run.previous("gain"))
@@ -271,13 +289,15 @@ def start_dialogue(run: Run, listened: Listened) -> dict[str, Handle[Path]]:
     """The source's dialogue as a full-length stem, where it was taken out of the sound."""
     separated = listened.stems.result() if listened.stems else ()
     sound = listened.heard.sound
+    path = run.project / "stems" / "dialogue.flac"
     if not any(block.dialogue for block in separated):
+        path.unlink(missing_ok=True)  # of an earlier run that separated
         return {}
     blocks = tuple(
         block.dialogue or run.step(deliver.silence, sound.channels, min(BLOCK, sound.frames - n * BLOCK))
         for n, block in enumerate(separated)
     )
-    return {"dialogue": run.deliver(deliver.stem, run.project / "stems" / "dialogue.flac", blocks)}
+    return {"dialogue": run.deliver(deliver.stem, path, blocks)}
 
 
 def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> render.Levels:

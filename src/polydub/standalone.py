@@ -20,7 +20,7 @@ from polydub.project import write
 from polydub.runner import Handle, How, Run
 from polydub.stages import deliver, listen, speak, translate
 from polydub.store import Store
-from polydub.types import Cue, Notice, Part, Script, Segment, Source, Turn
+from polydub.types import Cue, Notice, Part, Script, Segment, Source, Track, Turn
 from polydub.wants import Texts, Wanted
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class _Film:
     choose: Chooser
     want: Wanted
     source: Source
+    track: Track
     extracted: Handle[listen.Heard]
 
 
@@ -64,7 +65,7 @@ def _film(job: Job, loaded: Loaded, ears: Ears) -> Generator[_Film]:
         source = run.step(listen.probe, run.adopt(job.media))
         track = listen.audio_track(source, want.audio_track)
         choose = Chooser(loaded, {}, Person(ears.ask, ears.progress))
-        yield _Film(run, choose, want, source, run.start(listen.extract, source, track))
+        yield _Film(run, choose, want, source, track, run.start(listen.extract, source, track))
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def transcribe_file(job: Job, loaded: Loaded, ears: Ears, tell: Callable[[Segmen
         want = replace(film.want, texts=texts, listening=replace(film.want.listening, separate=False, word_times=True))
         run = film.run
         read = run.step(translate.read_script, film.source, texts, want.source_language, want.target)
+        read = translate.in_language_of(read, film.track)
         film.choose(run, listening.kinds(read, want))
         if tell and not read.script.segments:
             _tell(film, read.script.language, tell)
@@ -203,7 +205,8 @@ def _given(run: Run, file: Path, source_language: str, target: str) -> translate
         length = 24 * 3600.0  # no film limits the times
         return run.step(translate.read_script, Source(run.adopt(file), "", length, 0.0, ()), texts, source_language, target)
     source = run.step(listen.probe, run.adopt(file))
-    return run.step(translate.read_script, source, Texts(), source_language, target)
+    given = run.step(translate.read_script, source, Texts(), source_language, target)
+    return translate.in_language_of(given, listen.audio_track(source, None) if source.of("audio") else None)
 
 
 def _written(cues: list[Cue], form: str) -> str:

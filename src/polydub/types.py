@@ -60,6 +60,19 @@ def bridged(spans: Sequence[Span], pause_s: float) -> tuple[Span, ...]:
     return tuple(joined)
 
 
+def outside(spans: Sequence[Span], known: Sequence[Span], margin_s: float) -> tuple[Span, ...]:
+    """The parts of `spans` farther than `margin_s` from all of `known`, as far as they are longer than `margin_s`."""
+    blocked = bridged([Span(max(0.0, s.start - margin_s), s.end + margin_s) for s in known], 0.0)
+    left: list[Span] = []
+    for span in spans:
+        at = span.start
+        for wall in (w for w in blocked if w.end > span.start and w.start < span.end):
+            left.append(Span(at, max(at, wall.start)))
+            at = max(at, wall.end)
+        left.append(Span(at, max(at, span.end)))
+    return tuple(span for span in left if span.duration > margin_s)
+
+
 @dataclass(frozen=True, slots=True)
 class Word(Span):
     """One word as heard; confidence is 0 to 1, None when the engine gives none; `estimated`: its times were not heard."""

@@ -120,7 +120,7 @@ class TestDryRun:
 
     def test_it_says_what_is_missing(self, polydub: Call, film: Path) -> None:
         told = polydub("dub", film.name, "--to", "ja", "--from", "ja", "--dry-run")
-        told.fails(3, "understands", "polydub models pull faster-whisper")
+        told.fails(4, "understands", "polydub models pull faster-whisper")
         told = polydub("dub", film.name, "--to", "ja", "--mt", "openai", "--transcript", "talk.en.srt", "--dry-run")
         told.fails(4, "openai", "POLYDUB_OPENAI_API_KEY")
 

@@ -60,6 +60,7 @@ class Meter:
         self._running: dict[str, float] = {}
         self._told: set[str] = set()
         self._lock = threading.Lock()
+        self._asking = False
 
     def __enter__(self) -> Meter:
         return self
@@ -81,11 +82,13 @@ class Meter:
             return False
         import click
 
+        self._asking = True  # what goes on meanwhile draws no bar over the question
         if self._bars:
             self._bars.stop()
         try:
             return click.confirm(question, err=True)
         finally:
+            self._asking = False
             if self._bars:
                 self._bars.start()
 
@@ -100,9 +103,9 @@ class Meter:
             began = self._running.setdefault(name, time.monotonic())
             if ended:
                 del self._running[name]
-            if self._terminal:
+            if self._terminal and not self._asking:
                 self._draw(name, progress, fresh)
-            elif ended:
+            elif ended and not self._terminal:
                 self._write(name, time.monotonic() - began)
 
     def _write(self, name: str, seconds: float) -> None:

@@ -89,6 +89,7 @@ class Info:
         deterministic: same input, same bytes, on one kind of host.
         parallel: calls one loaded engine serves at once; 0 = one per core.
         batch: requests the engine likes in one call (mt).
+        revision: of the engine's own code; raise it when what it answers changes, so that remembered work is done again.
         piece_s: seconds of sound it likes best in one call (asr); longer recordings are cut at pauses.
         features: clone, rate, seed, word_times, stream, emotion, candidates, context, stock, alters-picture ...
         secrets: option fields that must be set for the engine to work.
@@ -108,6 +109,7 @@ class Info:
     parallel: int = 1
     batch: int = 1
     piece_s: float = 28.0
+    revision: int = 1
     features: frozenset[str] = field(default_factory=frozenset[str])
     secrets: tuple[str, ...] = ()
 

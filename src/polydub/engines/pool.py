@@ -30,13 +30,14 @@ class Tool:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A loaded engine, how many calls it takes at once, and how long loading took."""
+    """A loaded engine, how many calls it takes at once, how long loading took, who uses it now."""
 
     stack: ExitStack
     engine: Any
     gate: threading.Semaphore
     device: str
     seconds: float
+    users: list[object]
 
 
 def _name(tool: Tool) -> str:
@@ -62,16 +63,21 @@ class EnginePool:
                 stack, began = ExitStack(), time.monotonic()
                 engine = stack.enter_context(tool.engine.load(tool.options, tool.weights, tool.device))
                 gate = threading.Semaphore(tool.engine.info.parallel or jobs)
-                self._open[name] = _Loaded(stack, engine, gate, tool.device, time.monotonic() - began)
+                self._open[name] = _Loaded(stack, engine, gate, tool.device, time.monotonic() - began, [])
             loaded = self._open[name]
-        with loaded.gate:
-            yield loaded.engine
+            user = object()
+            loaded.users.append(user)
+        try:
+            with loaded.gate:
+                yield loaded.engine
+        finally:
+            loaded.users.remove(user)
 
     def release(self, tool: Tool) -> None:
         """The run needs `tool` no more; it is unloaded if loading it again costs next to nothing."""
         with self._lock:
             loaded = self._open.get(_name(tool))
-            if loaded and loaded.seconds < QUICK_S:
+            if loaded and loaded.seconds < QUICK_S and not loaded.users:
                 self._open.pop(_name(tool)).stack.close()
 
     def close(self) -> None:

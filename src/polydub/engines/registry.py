@@ -211,6 +211,7 @@ def identity(engine: Engine, options: Options, device: str) -> dict[str, Any]:
         "name": info.name,
         "package": f"{info.package} {_version(info.package)}" if info.package else "polydub",
         "version": engine.version(options),
+        "revision": info.revision,
         "weights": {weight.id: weight.revision for weight in engine.weights(options)},
         "options": options.identity(),
         "device": device.partition(":")[0],

@@ -42,7 +42,8 @@ class _Process:
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self._waiting: dict[int, Future[Answer]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the table of questions
+        self._pipe = threading.Lock()  # of what is written; never held by the one who listens
         self._count = 0
         self._end: Exception | None = None
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -60,12 +61,18 @@ class _Process:
             if self._end is not None:
                 raise self._end
             self._count += 1
-            self._waiting[self._count] = answer
-            line = json.dumps({**question, "id": self._count, "bytes": len(sound)}).encode() + b"\n"
-            pipe = cast("IO[bytes]", self._process.stdin)
-            with suppress(OSError):  # then the listener sees the end, too
+            number = self._count
+            self._waiting[number] = answer
+        line = json.dumps({**question, "id": number, "bytes": len(sound)}).encode() + b"\n"
+        pipe = cast("IO[bytes]", self._process.stdin)
+        late = threading.Timer(timeout_s, self._process.kill)  # a program that does not read would block the writing
+        late.start()
+        try:
+            with self._pipe, suppress(OSError, ValueError):  # then the listener sees the end, too
                 pipe.write(line + sound)
                 pipe.flush()
+        finally:
+            late.cancel()
         try:
             return answer.result(timeout_s)
         except TimeoutError as error:

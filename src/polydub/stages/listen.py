@@ -214,10 +214,10 @@ def speech(work: Work, detected: tuple[Detected, ...], threshold: float) -> Spee
 
 def excerpt(heard: Speech, start: float, end: float) -> Excerpt:
     """The stretch `start` to `end` (film seconds, kept inside the film) of a Speech."""
-    start, end = (min(max(0.0, time), heard.duration) for time in (start, end))
-    first = int(start * RATE_HZ) // BLOCK
-    last = max(first, (round(end * RATE_HZ) - 1) // BLOCK)
-    return Excerpt(seconds(start), seconds(end), first, heard.blocks[first : last + 1])
+    start, end = (seconds(min(max(0.0, time), heard.duration)) for time in (start, end))
+    first = _DOWN * round(start * HEAR_HZ) // BLOCK
+    last = max(first, _DOWN * (round(end * HEAR_HZ) - 1) // BLOCK)
+    return Excerpt(start, end, first, heard.blocks[first : last + 1])
 
 
 def sound_of(work: Work, part: Excerpt) -> Audio:

@@ -35,7 +35,7 @@ class Given:
     timed: bool = True
 
 
-@stage("read-script", version=2)
+@stage("read-script", version=3)
 def read_script(work: Work, source: Source, texts: Texts, source_language: str, target: str) -> Given:
     """The script and the translations that were given as files or lie in the container as subtitle tracks."""
     from polydub.text.pairing import pair
@@ -65,7 +65,7 @@ def read_script(work: Work, source: Source, texts: Texts, source_language: str, 
             work.notice(notice)
     segments = tuple(replace(s, speaker=s.speaker or ONE_SPEAKER) for s in paired.segments)
     timed = not guessed or transcript is None
-    return Given(Script(language or _spoken_language(source), segments, who(segments)), dict(paired.texts), timed)
+    return Given(Script(language or "und", segments, who(segments)), dict(paired.texts), timed)
 
 
 def _file(work: Work, artifact: Artifact | None, role: str) -> Parsed | None:
@@ -115,9 +115,11 @@ def _track_notice(track: Track, role: str) -> Notice:
     return Notice("own-subtitles", f"the file's own {name} subtitle track serves as {role}", "info")
 
 
-def _spoken_language(source: Source) -> str:
-    """The language tag of the first audio track that has one."""
-    return next((tag for t in source.of("audio") if (tag := _language(t))), "und")
+def in_language_of(given: Given, track: Track | None) -> Given:
+    """`given`; where nobody told its language, that of the audio track."""
+    if given.script.language != "und" or track is None:
+        return given
+    return replace(given, script=replace(given.script, language=_language(track) or "und"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ PHRASE_WORDS, PHRASE_SIGNS = 6, 24  # longest such phrase; signs of scripts with
 COMPRESSION = 2.4  # bytes per compressed byte: Whisper's own limit for repetitions
 ECHO_S = 5.0  # within this time the same segment again is an echo
 CHARS_PER_S, WORDS_PER_S, SLACK_S = 30.0, 8.0, 0.25  # nobody speaks faster; times are this inexact
-DOUBTED = 0.1  # confidence that at least one word must have: laughter and noise become words of less
+DOUBTED = 0.15  # confidence that at least one word must have: laughter and noise become words of less
 UNSURE = 0.5  # mean confidence below which, and share of voice activity below which, well-known credits are not believed
 
 # What Whisper learnt from subtitles and says in silence and music. Whole texts, and parts that nobody says in a film.
