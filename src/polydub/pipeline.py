@@ -99,6 +99,9 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     to_speak = [line for line in lines if line.text.strip()]
     if not to_speak:
         raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
+    if listened.stems:  # a failure is told before anything is spoken, and the engine's memory is free again
+        listened.stems.result()
+        run.release("separation")
     cast = cast_voices(run, listened, given.script, want)
     casting = cast.casting
     ids = [x.id for x in to_speak]
@@ -165,7 +168,6 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     said = tuple(Span(s.start, s.end) for s in listened.given.script.segments if s.kind == "speech")
     heard, ear = listened.heard, listened.ear
     separated = listened.stems.result() if listened.stems else ()
-    run.release("separation")
     quiet = run.map(survey.survey, survey.pauses(heard.sound, ear.far.spans)) if ear and separated else ()
     levels = run.step(render.source_levels, heard, said, tuple(s.energies for s in separated), quiet)
     if levels.before.integrated < -70:
