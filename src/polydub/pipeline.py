@@ -11,7 +11,7 @@ from polydub.errors import BadSettings, NoSpeech
 from polydub.listening import Choose, Listened
 from polydub.matching import match_voices
 from polydub.runner import Handle, Run
-from polydub.stages import deliver, listen, match, render, speak, survey, translate
+from polydub.stages import deliver, levelling, listen, match, render, speak, survey, translate
 from polydub.types import (
     BLOCK,
     Artifact,
@@ -45,7 +45,7 @@ class Result:
     placed: tuple[Placement, ...]
     listened: Listened
     sounds: Sounds
-    after: render.Levels
+    after: levelling.Levels
     dub_peaks: tuple[float, ...]
     subtitles: tuple[deliver.SubtitleFile, ...]
     film: Path
@@ -75,7 +75,7 @@ class Sounds:
     cut: tuple[render.Block, ...]
     ducked_s: float
     gain_db: float
-    levels: render.SourceLevels
+    levels: levelling.SourceLevels
 
 
 Subtitles = tuple[deliver.SubtitleFile, ...]
@@ -169,7 +169,7 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     heard, ear = listened.heard, listened.ear
     separated = listened.stems.result() if listened.stems else ()
     quiet = run.map(survey.survey, survey.pauses(heard.sound, ear.far.spans)) if ear and separated else ()
-    levels = run.step(render.source_levels, heard, said, tuple(s.energies for s in separated), quiet)
+    levels = run.step(levelling.source_levels, heard, said, tuple(s.energies for s in separated), quiet)
     if levels.before.integrated < -70:
         run.note(Notice("silent-source", "the film's own sound is silent: nothing but the dub will be heard"))
     laid = render.layings(dub.placed, dub.takes, levels)
@@ -180,7 +180,7 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
         unheard = outside(talk, ear.far.spans, UNHEARD_S)  # nobody was found to speak there: the original may yet be heard
         bed = replace(bed, dialogue=tuple(s.dialogue for s in separated), could_not=(*left, *unheard), room=levels.room)
     cut = tuple(render.blocks(heard.sound, laid, speech, bed))
-    first_db = run.step(render.first_gain, laid, levels.dialogue, want.mixing.target_lufs, run.previous("gain"))
+    first_db = run.step(levelling.first_gain, laid, levels.dialogue, want.mixing.target_lufs, run.previous("gain"))
     gain_db = programme_gain(run, cut, first_db, want)
     run.record("gain", gain_db)
     ducked_s = sum(span.duration for span in (talk if bed.dialogue is None else bed.could_not))
@@ -225,8 +225,8 @@ def programme_gain(run: Run, cut: tuple[render.Block, ...], gain_db: float, want
     missed: list[tuple[float, float]] = []
     for _ in range(5):
         measured = run.map(render.measure_block, render.masters(cut, gain_db, want.mixing))
-        near = render.AIM_LU if missed else render.KEEP_LU
-        missing = run.step(render.correction, measured, want.mixing.target_lufs, near)
+        near = levelling.AIM_LU if missed else levelling.KEEP_LU
+        missing = run.step(levelling.correction, measured, want.mixing.target_lufs, near)
         if missing == 0:
             break
         missed.append((gain_db, missing))
@@ -244,11 +244,11 @@ def yielded(missed: Sequence[tuple[float, float]]) -> float:
 
 def mastered(
     run: Run, cut: tuple[render.Block, ...], gain_db: float, want: Wanted
-) -> tuple[tuple[render.Rendered, ...], render.Levels]:
+) -> tuple[tuple[render.Rendered, ...], levelling.Levels]:
     """The finished blocks and what they measure together."""
     rendered = run.map(render.mix_block, render.masters(cut, gain_db, want.mixing))
     peak = max((r.true_peak for r in rendered), default=0.0)
-    after = run.step(render.programme, tuple(r.energies for r in rendered), peak)
+    after = run.step(levelling.programme, tuple(r.energies for r in rendered), peak)
     if after.integrated > -70 and abs(after.integrated - want.mixing.target_lufs) > 0.5:
         text = f"the programme ends at {after.integrated:.1f} LUFS, not {want.mixing.target_lufs:.1f}: its peaks allow no more"
         run.note(Notice("loudness-missed", text))
@@ -302,7 +302,7 @@ def start_dialogue(run: Run, listened: Listened) -> dict[str, Handle[Path]]:
     return {"dialogue": run.deliver(deliver.stem, path, blocks)}
 
 
-def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> render.Levels:
+def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> levelling.Levels:
     """Lays a finished speech track over a video's own sound, which steps back under it; the film goes to `target`."""
     source, voice = (run.step(listen.probe, run.adopt(path)) for path in (video, speech))
     track, spoken = listen.audio_track(source, want.audio_track), listen.audio_track(voice, None)

@@ -123,11 +123,13 @@ class Sound:
     """A long recording at RATE_HZ kept as consecutive blocks of BLOCK samples (the last one shorter).
 
     Attributes: blocks: one 24-bit FLAC each. channels: of every block. frames: samples per channel in all.
+    layout: order of the channels by ffmpeg's name, such as "5.1(side)"; "" = mono or stereo, by their number.
     """
 
     blocks: tuple[Artifact, ...]
     channels: int
     frames: int
+    layout: str = ""
 
     @property
     def duration(self) -> float:
@@ -241,10 +243,20 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class Wordings:
+    """One text in up to three lengths that mean the same; "" where there is no other one."""
+
+    normal: str
+    short: str = ""
+    long: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Line(Span):
     """Something to be spoken. Its span is the source's: the time it may ideally use. `text` is the target text.
 
-    Attributes: locked: set by a person; survives every re-run.
+    Attributes: locked: set by a person; survives every re-run. short, long: other wordings of `text`, of which the fit may
+    choose one; "" = none. given: a person wrote the text (a file or an edit), no machine.
     """
 
     id: str = ""
@@ -254,6 +266,27 @@ class Line(Span):
     language: str = "und"
     seed: int = 0
     locked: bool = False
+    short: str = ""
+    long: str = ""
+    given: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase(Span):
+    """What is spoken as one take: a line, or a part of it between two pauses of the source.
+
+    Its span is where the source is audible. Attributes: id: the line's; parts of a line have ids "7.1", "7.2", ...
+    text: what is spoken.
+    """
+
+    id: str = ""
+    speaker: str = ""
+    text: str = ""
+
+    @property
+    def line(self) -> str:
+        """Id of the line it belongs to."""
+        return self.id.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +340,7 @@ class Take:
 class Placement:
     """A take put in time.
 
-    Attributes: start: audible onset, seconds. duration: as placed. rate: natural duration / duration.
+    Attributes: id: of the phrase. start: audible onset, seconds. duration: as placed. rate: natural duration / duration.
     shift: start - source start. overflow: seconds of talk-over that could not be avoided.
     natural_duration: trimmed length at the engine's default rate.
     """
@@ -321,6 +354,11 @@ class Placement:
     overflow: float
     natural_duration: float
 
+    @property
+    def line(self) -> str:
+        """Id of the line it belongs to."""
+        return self.id.partition(".")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Cue(Span):
@@ -329,14 +367,6 @@ class Cue(Span):
     text: str = ""
     speaker: str = ""
     words: tuple[Word, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stem:
-    """A named part of the sound: dialogue, background, dub, mix."""
-
-    name: str
-    sound: Sound
 
 
 @dataclass(frozen=True, slots=True)

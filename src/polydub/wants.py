@@ -31,22 +31,56 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """Which texts may become shorter by leaving out words that say nothing: none, translated ones, or given ones too."""
+
+    shorten: Literal["off", "machine", "all"] = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What may happen to the picture. `max_slowdown`: largest factor by which it is slowed down, 1 = never.
+
+    Attributes: burn_in: subtitles drawn into the picture. font: file to draw them with; None = one of the system's.
+    """
+
+    max_slowdown: float = 1.0
+    burn_in: Literal["none", "source", "target", "both"] = "none"
+    font: Artifact | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Mixing:
-    """Levels: programme loudness, true-peak limit on the delivered file, depth of the ducking, bit rate per channel."""
+    """Levels: programme loudness, true-peak limit on the delivered file, ducking, bit rate per channel.
+
+    Attributes: dialogue_gated: the target is that of the dialogue alone. ducking_db: depth under the speech; attack_s and
+    release_s: seconds in which it comes and goes. perspective: the dub gets the source's room.
+    """
 
     target_lufs: float = -16.0
     true_peak_dbtp: float = -1.0
+    dialogue_gated: bool = False
     ducking_db: float = 12.0
+    attack_s: float = 0.12
+    release_s: float = 0.35
+    perspective: bool = False
     kbit_per_channel: int = 96
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is written. `subs` says which languages go out, `subs_formats` as which files."""
+    """What is written. `subs` says which languages go out, `subs_formats` as which files.
+
+    Attributes: together: one film holds the dubs of all languages. bilingual: subtitles with both texts besides.
+    word_times: VTT files tell when each word is said.
+    """
 
     container: Literal["mkv", "mp4"] = "mkv"
     subs: Literal["none", "source", "target", "both"] = "both"
     subs_formats: tuple[str, ...] = ("srt",)
+    together: bool = False
+    bilingual: bool = False
+    word_times: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +109,8 @@ class Wanted:
     listening: Listening = field(default_factory=Listening)
     voice_mode: Literal["match", "preset", "single"] = "match"
     voices: Mapping[str, str] = field(default_factory=dict[str, str])
+    wording: Wording = field(default_factory=Wording)
     timing: Timing = field(default_factory=Timing)
+    picture: Picture = field(default_factory=Picture)
     mixing: Mixing = field(default_factory=Mixing)
     delivery: Delivery = field(default_factory=Delivery)

@@ -14,7 +14,7 @@ from polydub.audio import loudness, mix
 from polydub.audio.roomtone import RoomTone
 from polydub.audio.scenes import SceneLevel
 from polydub.media.flac import read_flac, write_flac
-from polydub.stages import render, survey
+from polydub.stages import levelling, render, survey
 from polydub.stages.listen import Heard
 from polydub.stages.render import Bedding, Laying
 from polydub.store import Store
@@ -198,7 +198,7 @@ SCENES = (Span(2, 8), Span(16, 22))
 
 def test_takes_are_laid_at_the_level_of_their_scenes(desk: Desk) -> None:
     film, voice = two_scenes()
-    levels = render.source_levels.function(desk.work(), film_of(desk, film), SCENES, measured(voice))
+    levels = levelling.source_levels.function(desk.work(), film_of(desk, film), SCENES, measured(voice))
     assert levels.separated
     take = Take(desk.file(noise(2)), 2.0, 1.0, -20.0)
     placed = [
@@ -213,22 +213,22 @@ def test_takes_are_laid_at_the_level_of_their_scenes(desk: Desk) -> None:
 def test_separated_dialogue_that_cannot_be_true_is_noticed(desk: Desk) -> None:
     film, voice = two_scenes()
     work = desk.work()
-    levels = render.source_levels.function(work, film_of(desk, film), SCENES, measured(voice * np.float32(0.001)))
+    levels = levelling.source_levels.function(work, film_of(desk, film), SCENES, measured(voice * np.float32(0.001)))
     assert not levels.separated
     assert [notice.code for notice in work.notices] == ["separation-doubtful"]
-    assert levels == render.source_levels.function(desk.work(), film_of(desk, film), SCENES)
+    assert levels == levelling.source_levels.function(desk.work(), film_of(desk, film), SCENES)
 
 
 def test_a_film_in_which_nothing_was_separated_is_no_reason_for_a_notice(desk: Desk) -> None:
     film, _ = two_scenes()
     work = desk.work()
-    levels = render.source_levels.function(work, film_of(desk, film), SCENES, (Energies(0, ()),))
+    levels = levelling.source_levels.function(work, film_of(desk, film), SCENES, (Energies(0, ()),))
     assert not levels.separated
     assert not work.notices
 
 
 def test_a_film_without_talk_is_one_scene(desk: Desk) -> None:
-    levels = render.source_levels.function(desk.work(), film_of(desk, noise(3)), ())
+    levels = levelling.source_levels.function(desk.work(), film_of(desk, noise(3)), ())
     assert levels.scenes == (SceneLevel(0, 3, round(levels.dialogue, 1)),)
     assert levels.room is None
 
@@ -237,7 +237,7 @@ def test_the_room_tone_of_a_film_is_that_of_its_pauses(desk: Desk) -> None:
     film, _ = two_scenes()
     found = survey.pauses(desk.sound(film), SCENES)
     quiet = tuple(survey.survey.function(desk.work(), block) for block in found)
-    room = render.source_levels.function(desk.work(), film_of(desk, film), SCENES, (), quiet).room
+    room = levelling.source_levels.function(desk.work(), film_of(desk, film), SCENES, (), quiet).room
     assert room
     assert room.level_dbfs == pytest.approx(20 * np.log10(0.0005), abs=1)
 

@@ -196,6 +196,12 @@ class Settings(BaseModel):
     )
     early_s: float = _setting(0.3, "Seconds that a line may start before the original one.", "--early", ge=0, le=0.3)
     gap_s: float = _setting(0.05, "Seconds of silence kept between two lines.", "--gap", ge=0, le=2)
+    shorten: Literal["off", "machine", "all"] = _setting(
+        "machine",
+        "Which lines that are too long may lose words that say little: off = none, machine = translated ones, all = given too.",
+    )
+    stretch_video: bool = _setting(False, "Slow the picture down where the speech cannot fit otherwise.")
+    max_slowdown: float = _setting(1.25, "Largest factor by which the picture is slowed down with stretch_video.", ge=1, le=2)
 
     loudness: Literal["streaming", "youtube", "ebu", "netflix", "podcast"] = _setting(
         "streaming", "Delivery profile that sets programme loudness and true peak."
@@ -210,6 +216,13 @@ class Settings(BaseModel):
         ge=0,
         le=60,
     )
+    ducking_attack_s: float = _setting(
+        0.12, "Seconds in which the original sound goes down before the speech.", "--ducking-attack", ge=0.01, le=2
+    )
+    ducking_release_s: float = _setting(
+        0.35, "Seconds in which the original sound comes back after the speech.", "--ducking-release", ge=0.01, le=5
+    )
+    perspective: bool = _setting(False, "Give the dub the sound of the original's room.")
     audio_bit_rate_kbps: int = _setting(
         96, "Bit rate of the delivered sound in kbit/s for each channel.", "--audio-bit-rate", ge=32, le=256
     )
@@ -218,6 +231,13 @@ class Settings(BaseModel):
     subs_format: Annotated[tuple[SubtitleFormat, ...], BeforeValidator(_formats)] = _setting(
         ("srt",), "Formats of the subtitle files, several with commas.", min_length=1
     )
+    bilingual: bool = _setting(False, "Also write subtitles that show both texts.")
+    word_times: bool = _setting(False, "Tell in VTT subtitles when each word is said.")
+    burn_in: Literal["none", "source", "target", "both"] = _setting(
+        "none", "Subtitles to draw into the picture, which is encoded anew for it."
+    )
+    font: Path | None = _setting(None, "Font file to draw subtitles with; unset = one of the system's that has the script.")
+    together: bool = _setting(False, "Write one film with the dubs of all languages instead of one film for each.")
     format: Literal["mkv", "mp4"] = _setting("mkv", "Container of the dubbed video.")
     output: Folder = _setting("Output", "Folder for the results; each video gets a folder of its own name in it.")
     store: Folder | None = _setting(None, "Folder for remembered work; unset = .polydub in the output folder.")

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from polydub.types import Audio, Part, Placement, Samples, Segment, Span, Turn, Voice, Word
+from polydub.types import Audio, Part, Placement, Samples, Segment, Span, Turn, Voice, Word, Wordings
 
 Kind = Literal["vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "lipsync"]
 KINDS: tuple[Kind, ...] = ("vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "lipsync")
@@ -240,6 +240,14 @@ class Translator(Protocol):
 
     def translate(self, batch: Batch) -> Sequence[str]:
         """One target text for each request, in the same order. An empty text stays empty."""
+        ...
+
+
+class Rephraser(Translator, Protocol):
+    """Machine translation that offers several lengths (feature "candidates"); it is asked once, by this method only."""
+
+    def candidates(self, batch: Batch) -> Sequence[Wordings]:
+        """Wordings for each request, in the same order; `seconds` of a request tells how long the normal one may take."""
         ...
 
 
