@@ -11,7 +11,7 @@ from polydub.errors import BadSettings, NoSpeech
 from polydub.listening import Choose, Listened
 from polydub.matching import match_voices
 from polydub.runner import Handle, Run
-from polydub.stages import deliver, levelling, listen, match, render, speak, survey, translate
+from polydub.stages import deliver, levelling, listen, match, render, speak, subtitling, survey, translate
 from polydub.types import (
     BLOCK,
     Artifact,
@@ -47,7 +47,7 @@ class Result:
     sounds: Sounds
     after: levelling.Levels
     dub_peaks: tuple[float, ...]
-    subtitles: tuple[deliver.SubtitleFile, ...]
+    subtitles: tuple[subtitling.SubtitleFile, ...]
     film: Path
     stems: Mapping[str, Path]
 
@@ -78,7 +78,7 @@ class Sounds:
     levels: levelling.SourceLevels
 
 
-Subtitles = tuple[deliver.SubtitleFile, ...]
+Subtitles = tuple[subtitling.SubtitleFile, ...]
 
 
 def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
@@ -115,7 +115,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     rendered, after = mastered(run, sounds.cut, sounds.gain_db, want)
     stems = start_stems(run, rendered, want.target) | start_dialogue(run, listened)
     fps = next((t.fps for t in source.of("video")), 0.0)
-    said = deliver.said_in_dub(placed, {line.id: line.text for line in lines})
+    said = subtitling.said_in_dub(placed, {line.id: line.text for line in lines})
     subtitles = write_subtitles(run, given.script, said, want, fps)
     whole = deliver.Film(source, track, want.target, want.delivery.container, given.script.language)
     film = start_film(run, whole, rendered, subtitles)
@@ -255,16 +255,16 @@ def mastered(
     return rendered, after
 
 
-def write_subtitles(run: Run, script: Script, said: tuple[deliver.Said, ...], want: Wanted, fps: float) -> Subtitles:
+def write_subtitles(run: Run, script: Script, said: tuple[subtitling.Said, ...], want: Wanted, fps: float) -> Subtitles:
     """The wanted subtitles as artifacts; the target's first."""
     made: Subtitles = ()
     if want.delivery.subs in ("target", "both"):
-        captions = deliver.Captions("target", want.target, fps)
-        made += run.step(deliver.subtitle, said, captions, want.delivery.subs_formats)
-    original = deliver.said_in_source(script.segments)
+        captions = subtitling.Captions("target", want.target, fps)
+        made += run.step(subtitling.subtitle, said, captions, want.delivery.subs_formats)
+    original = subtitling.said_in_source(script.segments)
     if original and want.delivery.subs in ("source", "both"):
-        captions = deliver.Captions("source", script.language, fps)
-        made += run.step(deliver.subtitle, original, captions, want.delivery.subs_formats)
+        captions = subtitling.Captions("source", script.language, fps)
+        made += run.step(subtitling.subtitle, original, captions, want.delivery.subs_formats)
     return made
 
 

@@ -18,7 +18,7 @@ from polydub.engines.registry import UNKNOWN
 from polydub.errors import BadInput, BadSettings
 from polydub.project import write
 from polydub.runner import Handle, How, Run
-from polydub.stages import deliver, listen, speak, translate
+from polydub.stages import deliver, listen, speak, subtitling, translate
 from polydub.store import Store
 from polydub.types import Cue, Notice, Part, Script, Segment, Source, Track, Turn
 from polydub.wants import Texts, Wanted
@@ -102,7 +102,7 @@ def transcript(script: Script, form: str) -> str:
     if form == "json":
         return exports.transcript(script)
     if form != "txt":
-        return deliver.write_cues(deliver.cues_of(deliver.said_in_source(script.segments), 0.0), form)
+        return subtitling.write_cues(subtitling.cues_of(subtitling.said_in_source(script.segments), 0.0), form)
     spoken = [s for s in script.segments if s.text]
     many = len({s.speaker for s in spoken}) > 1
     return "".join(f"{s.speaker}: {s.text}\n" if many else f"{s.text}\n" for s in spoken)
@@ -210,7 +210,7 @@ def _given(run: Run, file: Path, source_language: str, target: str) -> translate
 
 
 def _written(cues: list[Cue], form: str) -> str:
-    return "".join(cue.text + "\n" for cue in cues) if form == "txt" else deliver.write_cues(cues, form)
+    return "".join(cue.text + "\n" for cue in cues) if form == "txt" else subtitling.write_cues(cues, form)
 
 
 @dataclass(frozen=True)
