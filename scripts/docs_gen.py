@@ -39,6 +39,7 @@ WORK: dict[Kind, str] = {
     "lipsync": "moves the mouths",
 }
 FEATURES = {
+    "candidates": "offers texts in three lengths",
     "context": "looks at neighbouring lines",
     "language_id": "can tell which language is spoken",
     "pitch": "has voices of any pitch",

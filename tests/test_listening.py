@@ -88,7 +88,8 @@ def test_a_second_run_calls_nothing_and_says_the_same(film: Film) -> None:
     assert again.outcome.notices == first.outcome.notices
     assert {"substitute", "engine-remark", "language-found"} <= {n.code for n in again.outcome.notices}
     assert calls["speech"] == 2, "once strictly, once also for what is far away"
-    assert [calls[name] for name in ("detect", "embed", "cluster", "identify", "sentences", "separate")] == [1] * 6
+    assert [calls[name] for name in ("embed", "cluster", "identify", "sentences", "separate")] == [1] * 5
+    assert calls["detect"] == 2, "once in the film's sound, once in its dialogue"
 
 
 def test_what_listening_costs_is_paid_once_for_all_languages(film: Film) -> None:
@@ -181,17 +182,17 @@ def test_voices_can_be_given_to_speakers_that_were_found(film: Film) -> None:
 def test_word_times_are_found_only_where_an_output_needs_them(film: Film, made: Spoken) -> None:
     film.say(made.cues)
     assert "align" not in film.dub(TWO).ran
-    dub = film.dub(TWO | {"subs_format": "vtt"})
+    dub = film.dub(TWO | {"subs_format": "vtt", "word_times": True})
     assert dub.ran["align"] >= 1
     assert "<00:00:0" in (dub.project / "subs" / "film.en.vtt").read_text(encoding="utf-8")
-    starts = [line["source_start"] for line in dub.report["lines"]]
+    starts = [line["cue_start"] for line in dub.report["lines"]]
     assert starts == pytest.approx([start for start, _, _ in made.cues], abs=0.001), "the cues stay where they are"
 
 
 def test_a_transcript_of_another_film_is_told(film: Film, made: Spoken) -> None:
     wrong = "Ladies and gentlemen, please fasten your seat belts before departure"
     film.say([(a, b, f"ANN: {wrong}") for a, b, _ in made.cues])
-    notices = film.dub(TWO | {"subs_format": "vtt"}).outcome.notices
+    notices = film.dub(TWO | {"word_times": True}).outcome.notices
     (told,) = {n.text for n in notices if n.code == "text-mismatch"}
     assert "0:00" in told
 
@@ -400,7 +401,7 @@ def test_a_reading_with_its_transcript_gets_words_that_match(shared_data: Path, 
         cues = [(float(start), float(end), text) for _, start, end, text in csv.reader(file) if not text.isdecimal()]
     film = Film(tmp_path, Path(shutil.copy(folder / "audio.mp3", tmp_path / "film.mp3")))
     film.transcript.write_text(srt(cues), encoding="utf-8")
-    dub = film.dub({"subs_format": "vtt", "download": "no"})
+    dub = film.dub({"word_times": True, "download": "no"})
     assert len(dub.report["lines"]) == len(cues)
     segments = json.loads((dub.project / "transcript.json").read_text(encoding="utf-8"))["segments"]
     words = [w for s in segments for w in s["words"]]
@@ -421,7 +422,7 @@ def test_reconsidering_takes_the_weights_that_came(film: Film, shared_data: Path
     again = film.dub(settings, reconsider=True)
     assert used(again)["separation"] == "deepfilternet"
     assert again.ran["separate"] == 1
-    assert not again.called & {"extract", "detect", "transcribe", "embed", "synthesize"}
+    assert not again.called & {"extract", "transcribe", "embed"}
     assert not film.dub(settings).called
 
 

@@ -17,16 +17,17 @@ from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool
 from polydub.errors import BadInput, BadSettings, NoSpeech, PolydubError
-from polydub.pipeline import dub, language_pair, matches, same_language, untranslated
+from polydub.pipeline import Result, dub, language_pair, matches, same_language, start_film, untranslated
 from polydub.project import Project, open_project
 from polydub.runner import How, Run
 from polydub.stages import listen, translate
 from polydub.store import Store
 from polydub.types import Notice, Progress
-from polydub.wants import Delivery, Listening, Mixing, Texts, Timing, Wanted
+from polydub.wants import Delivery, Listening, Mixing, Picture, Texts, Timing, Wanted, Wording
 
 if TYPE_CHECKING:
     from polydub.config import Loaded, Settings
+    from polydub.report.model import Report
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +43,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one film's dub into one language left."""
+    """What one film's dub into one language left. `facts`: what the report tells."""
 
     language: str
     film: Path
     report: Path
+    facts: Report
     notices: tuple[Notice, ...]
     called: int
 
@@ -76,6 +78,7 @@ def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Out
     if not settings.to:
         raise BadSettings("nobody said which language to dub into", "say so with --to, for example --to es")
     check_choices(settings)
+    check_together(settings)
     check_file(job.media)
     with ExitStack() as stack:
         store = Store(settings.store or settings.output / ".polydub")
@@ -85,7 +88,13 @@ def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Out
         stack.enter_context(logged(project.folder))
         place = _Place(store, project, pool, replace(ears, ask=cache(ears.ask)))  # no question is asked twice
         try:
-            return [_dub_into(target, job, loaded, place) for target in settings.to]
+            if settings.together:
+                return _together(job, loaded, place, stack)
+            outcomes: list[Outcome] = []
+            for target in settings.to:
+                with ExitStack() as own:
+                    outcomes.append(_finished(_begun(target, job, loaded, place, own), job, place))
+            return outcomes
         except PolydubError as error:
             log.error("%s in %s, line %s: %s", error.code, error.stage or "-", error.line or "-", error.message)
             raise
@@ -99,25 +108,49 @@ class _Place:
     ears: Ears
 
 
-def _dub_into(target: str, job: Job, loaded: Loaded, place: _Place) -> Outcome:
+@dataclass(frozen=True)
+class _Begun:
+    """A dub whose report has not been written yet."""
+
+    started: datetime
+    run: Run
+    want: Wanted
+    result: Result
+
+
+def _together(job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> list[Outcome]:
+    """All languages in one film, which is made when the last one is done."""
+    dubs = [_begun(target, job, loaded, place, stack) for target in loaded.settings.to]
+    last = dubs[-1]
+    film = start_film(last.run, [dub.result for dub in dubs], last.want).result()
+    return [_finished(replace(dub, result=replace(dub.result, film=film)), job, place) for dub in dubs]
+
+
+def _begun(target: str, job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> _Begun:
+    settings, project, started = loaded.settings, place.project, datetime.now(UTC)
+    log.info("dubbing into %s", target)
+    run = Run(place.store, project.folder, How(settings.jobs, settings.strict, place.ears.progress), place.pool)
+    stack.enter_context(run)
+    run.edits, run.state = project.edits(target), project.state(target)
+    if place.ears.reconsider:
+        project.engines(target).clear()
+    want = wanted(target, job, loaded, place.store)
+    choose = Chooser(loaded, project.engines(target), Person(place.ears.ask, place.ears.progress))
+    return _Begun(started, run, want, dub(run, job.media, want, choose))
+
+
+def _finished(begun: _Begun, job: Job, place: _Place) -> Outcome:
+    """Writes the small files; from now on the next run knows of this one."""
     from polydub.report.files import Wrapping, write_files
 
-    settings, project = loaded.settings, place.project
-    log.info("dubbing into %s", target)
-    started = datetime.now(UTC)
-    with Run(place.store, project.folder, How(settings.jobs, settings.strict, place.ears.progress), place.pool) as run:
-        run.edits, run.state = project.edits(target), project.state(target)
-        if place.ears.reconsider:
-            project.engines(target).clear()
-        want = wanted(target, job, loaded, place.store)
-        choose = Chooser(loaded, project.engines(target), Person(place.ears.ask, place.ears.progress))
-        result = dub(run, job.media, want, choose)
-        report = write_files(run, result, want, Wrapping(job.media, started, place.ears.debug))
-        project.save()
-        project.save_state(target, run.finish())
-        _log_run(run)
-        called = sum(c.ran for c in run.counts.values())
-        return Outcome(target, result.film, report, run.notices, called)
+    run, result, target = begun.run, begun.result, begun.want.target
+    assert result.film is not None  # noqa: S101 - made by whoever calls
+    report, facts = write_files(run, result, begun.want, Wrapping(job.media, begun.started, place.ears.debug))
+    place.project.save()
+    place.project.save_state(target, run.finish())
+    _log_run(run)
+    called = sum(c.ran for c in run.counts.values())
+    return Outcome(target, result.film, report, facts, run.notices, called)
 
 
 def _log_run(run: Run) -> None:
@@ -129,6 +162,18 @@ def _log_run(run: Run) -> None:
     for notice in run.notices:
         level = logging.WARNING if notice.severity == "warning" else logging.INFO
         log.log(level, "%s, line %s", notice.code, notice.line or "-")
+
+
+def check_together(settings: Settings) -> None:
+    """Raises BadSettings for what one film of several languages cannot have: a picture that belongs to one of them."""
+    if settings.together and len(settings.to) > 1:
+        if settings.stretch_video:
+            raise BadSettings("a picture that is slowed down for one language fits no other", "leave --together out")
+        if settings.burn_in in ("target", "both"):
+            raise BadSettings(
+                "subtitles of one language in the picture do not suit a film of several",
+                "use --burn-in source, or no --together",
+            )
 
 
 def check_file(path: Path) -> None:
@@ -159,6 +204,8 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
         language_of_name(transcript) if transcript else None,
         store.adopt(translation) if translation else None,
     )
+    if s.font is not None:
+        check_file(s.font)
     return Wanted(
         target,
         s.source_language,
@@ -168,9 +215,26 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
         listening_of(s),
         s.voice_mode,
         dict(s.voice),
+        Wording(s.shorten),
         Timing(s.min_rate, s.max_rate, s.early_s, s.gap_s, s.comfortable_rate),
-        Mixing(s.target.lufs, s.target.true_peak_dbtp, s.ducking_db, s.audio_bit_rate_kbps),
-        Delivery(s.format, s.subs, tuple(s.subs_format)),
+        Picture(s.max_slowdown if s.stretch_video else 1.0, s.burn_in, store.adopt(s.font) if s.font else None),
+        mixing_of(s),
+        Delivery(s.format, s.subs, tuple(s.subs_format), s.together, s.bilingual, s.word_times),
+    )
+
+
+def mixing_of(settings: Settings) -> Mixing:
+    """How the settings want the film to sound."""
+    s = settings
+    return Mixing(
+        s.target.lufs,
+        s.target.true_peak_dbtp,
+        s.target.dialogue_gated,
+        s.ducking_db,
+        s.ducking_attack_s,
+        s.ducking_release_s,
+        s.perspective,
+        s.audio_bit_rate_kbps,
     )
 
 
@@ -180,7 +244,7 @@ def listening_of(settings: Settings) -> Listening:
         settings.separation != NONE,
         settings.diarization != NONE,
         settings.speaker_limits,
-        settings.subs in ("source", "both") and "vtt" in settings.subs_format,
+        settings.word_times,
     )
 
 
@@ -261,6 +325,7 @@ def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
             needed["mt"] = language_pair(read, want)
         choose(run, needed)
         engines = {kind: tool.reason for kind, tool in run.tools.items()}
-        return Plan(job.media, target, folder, folder / f"dub.{target}.{settings.format}", source.duration,
+        name = "dub" if settings.together else f"dub.{target}"
+        return Plan(job.media, target, folder, folder / f"{name}.{settings.format}", source.duration,
                     len(speech) if speech else None, len(missing), tuple(s.id for s in read.script.speakers),
                     engines, run.notices)  # fmt: skip

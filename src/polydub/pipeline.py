@@ -6,50 +6,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from polydub import languages, listening
+from polydub import captioning, languages, listening, mixing
+from polydub.captioning import Subtitles
 from polydub.errors import BadSettings, NoSpeech
 from polydub.listening import Choose, Listened
 from polydub.matching import match_voices
 from polydub.runner import Handle, Run
-from polydub.stages import deliver, levelling, listen, match, render, speak, subtitling, survey, translate
-from polydub.types import (
-    BLOCK,
-    Artifact,
-    Casting,
-    Line,
-    Notice,
-    Placement,
-    Script,
-    Segment,
-    Source,
-    Span,
-    Track,
-    Turn,
-    outside,
-    seconds,
-)
+from polydub.slowing import Footage, slowed
+from polydub.speaking import Said, Task, speak_lines
+from polydub.stages import deliver, listen, match, phrasing, speak, translate
+from polydub.types import Artifact, Casting, Line, Script, Segment, Span, Turn, Wordings
 from polydub.wants import Wanted
-
-UNHEARD_S = 1.0  # so much of a line without detected speech is ducked instead of separated
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a dub has produced; the report and the project's files are written from it."""
+    """What a dub has produced; the report and the project's files are written from it.
 
-    source: Source
-    track: Track
-    script: Script
-    lines: tuple[Line, ...]
+    Attributes: film: None where one film holds the dubs of all languages, which is made when the last one is done.
+    """
+
+    language: str
+    footage: Footage
     cast: Cast
-    placed: tuple[Placement, ...]
-    listened: Listened
-    sounds: Sounds
-    after: levelling.Levels
-    dub_peaks: tuple[float, ...]
-    subtitles: tuple[subtitling.SubtitleFile, ...]
-    film: Path
+    said: Said
+    sounds: mixing.Sounds
+    mastered: mixing.Mastered
+    subtitles: Subtitles
+    picture: Artifact | None
+    film: Path | None
     stems: Mapping[str, Path]
+
+    @property
+    def script(self) -> Script:
+        """What is said in the source."""
+        return self.footage.listened.given.script
 
 
 @dataclass(frozen=True)
@@ -60,29 +51,35 @@ class Cast:
     reasons: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Dubbed:
-    """The takes and where they lie in the film."""
-
-    placed: tuple[Placement, ...]
-    takes: Mapping[str, speak.Take]
-
-
-@dataclass(frozen=True)
-class Sounds:
-    """What is rendered: blocks, seconds in which the source is only lowered, the programme's gain, what the source measured."""
-
-    cut: tuple[render.Block, ...]
-    ducked_s: float
-    gain_db: float
-    levels: levelling.SourceLevels
-
-
-Subtitles = tuple[subtitling.SubtitleFile, ...]
-
-
 def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     """Dub one film into one language. Finished calls are remembered; only what changed is done again."""
+    film = footage(run, video, want, choose)
+    given = film.listened.given.script
+    if not any(line.text.strip() for line in film.lines):
+        raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
+    if film.listened.stems:  # a failure is told before anything is spoken, and the engine's memory is free again
+        film.listened.stems.result()
+        run.release("separation")
+    cast = cast_voices(run, film.listened, given, want)
+    said = speak_lines(run, task(run, film, cast.casting, "placed-unslowed" if slows(want) else "placed"), want)
+    if slows(want):
+        film = slowed(run, film, said, want)
+        said = speak_lines(run, replace(task(run, film, cast.casting, "placed"), settled=said), want)
+    run.release("tts")
+
+    sounds = mixing.lay(run, film.listened, film.lines, mixing.Dubbed(said.placed, said.takes), want)
+    mastered = mixing.mastered(run, sounds, want.mixing)
+    run.record("gain", mastered.gain_db)
+    run.record("coded", mastered.coded_lu)
+    stems = mixing.start_stems(run, mastered.rendered, want.target) | mixing.start_dialogue(run, film.listened)
+    subtitles, picture = captioning.captions(run, film, said, want)
+    made = Result(want.target, film, cast, said, sounds, mastered, subtitles, picture, None, {})
+    whole = None if want.delivery.together else start_film(run, [made], want)
+    return replace(made, film=whole.result() if whole else None, stems={name: h.result() for name, h in stems.items()})
+
+
+def footage(run: Run, video: Path, want: Wanted, choose: Choose) -> Footage:
+    """The film, what is heard in it, and the lines to be spoken."""
     source = run.step(listen.probe, run.adopt(video))
     track = listen.audio_track(source, want.audio_track)
     extracted = run.start(listen.extract, source, track)
@@ -93,35 +90,26 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     listened = listening.hear(run, extracted, read, want)
     spans = tuple(Span(s.start, s.end) for s in listened.given.script.segments)
     numbering = run.step(translate.number, spans, run.previous("ids"))
-    given = translate.renumbered(listened.given, numbering.ids)
-    lines = run.edited("lines", write_lines(run, given, want, choose))
+    listened = replace(listened, given=translate.renumbered(listened.given, numbering.ids))
+    written = write_lines(run, listened.given, want, choose)
+    lines = translate.by_hand(written, run.edited("lines", written))
+    return Footage(source, track, listened, lines)
 
-    to_speak = [line for line in lines if line.text.strip()]
-    if not to_speak:
-        raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
-    if listened.stems:  # a failure is told before anything is spoken, and the engine's memory is free again
-        listened.stems.result()
-        run.release("separation")
-    cast = cast_voices(run, listened, given.script, want)
-    casting = cast.casting
-    ids = [x.id for x in to_speak]
-    natural = dict(zip(ids, run.map(speak.synthesize, [speak.part(x, casting) for x in to_speak], lines=ids), strict=True))
-    spoken = speak.spoken(to_speak, natural)
-    placed = run.step(speak.fit, spoken, source.duration, want.timing, run.previous("placed"))
-    takes = shaped_takes(run, {x.id: x for x in to_speak}, casting, natural, placed)
-    run.release("tts")
 
-    sounds = lay(run, listened, lines, Dubbed(placed, takes), want)
-    rendered, after = mastered(run, sounds.cut, sounds.gain_db, want)
-    stems = start_stems(run, rendered, want.target) | start_dialogue(run, listened)
-    fps = next((t.fps for t in source.of("video")), 0.0)
-    said = subtitling.said_in_dub(placed, {line.id: line.text for line in lines})
-    subtitles = write_subtitles(run, given.script, said, want, fps)
-    whole = deliver.Film(source, track, want.target, want.delivery.container, given.script.language)
-    film = start_film(run, whole, rendered, subtitles)
-    peaks = tuple(peak for r in rendered for peak in r.dub_peaks)
-    return Result(source, track, given.script, lines, cast, placed, listened, sounds, after, peaks,
-                  subtitles, film.result(), {name: handle.result() for name, handle in stems.items()})  # fmt: skip
+def slows(want: Wanted) -> bool:
+    """Whether the picture may be slowed down."""
+    return want.picture.max_slowdown > 1
+
+
+def task(run: Run, film: Footage, casting: Casting, placed: str) -> Task:
+    """What is to be spoken, when the source is audible in each line; `placed` is the name of the last run's placements."""
+    ear, stems, mouths = film.listened.ear, film.listened.stems, dict[str, phrasing.Mouth]()
+    if ear is not None:
+        sound = phrasing.clearest(ear.heard.sound, stems.result()) if stems else ear.heard.sound
+        voiced = run.step(phrasing.voiced, run.map(listen.detect, listen.nearby(sound), ear.heard.true_peak))
+        pieces = phrasing.mouth_pieces(film.lines, ear.close, voiced)
+        mouths = {mouth.id: mouth for piece in run.map(phrasing.mouths, pieces) for mouth in piece}
+    return Task(film.lines, casting, film.source.duration, mouths, placed)
 
 
 def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Choose) -> tuple[Line, ...]:
@@ -132,7 +120,11 @@ def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Choose) 
     choose(run, {"mt": language_pair(given, want)})
     info = run.tools["mt"].engine.info
     batches = translate.batches(given, given.script.language, want.target, info.batch, "context" in info.features)
-    answers = run.map(translate.translate, batches)
+    answers: tuple[tuple[Wordings | str, ...], ...]
+    if translate.offers_lengths(info, run.tools["mt"].options):
+        answers = run.map(translate.wordings, batches)
+    else:
+        answers = run.map(translate.translate, batches)
     run.release("mt")
     return translate.write_lines(given, [text for answer in answers for text in answer], want.target)
 
@@ -162,31 +154,6 @@ def cast_voices(run: Run, listened: Listened, script: Script, want: Wanted) -> C
     return Cast(Casting(voices), reasons)
 
 
-def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: Wanted) -> Sounds:
-    """The dub laid over the film's own sound, at the levels of the source's dialogue and of the wanted programme."""
-    talk = tuple(Span(line.start, line.end) for line in lines)
-    said = tuple(Span(s.start, s.end) for s in listened.given.script.segments if s.kind == "speech")
-    heard, ear = listened.heard, listened.ear
-    separated = listened.stems.result() if listened.stems else ()
-    quiet = run.map(survey.survey, survey.pauses(heard.sound, ear.far.spans)) if ear and separated else ()
-    levels = run.step(levelling.source_levels, heard, said, tuple(s.energies for s in separated), quiet)
-    if levels.before.integrated < -70:
-        run.note(Notice("silent-source", "the film's own sound is silent: nothing but the dub will be heard"))
-    laid = render.layings(dub.placed, dub.takes, levels)
-    speech = [*talk, *(Span(p.start, p.start + p.duration) for p in dub.placed)]  # the original stays down under a pause
-    bed = render.Bedding(want.mixing.ducking_db)
-    if ear and levels.separated:
-        left = listening.note_unseparated(run, ear, separated)
-        unheard = outside(talk, ear.far.spans, UNHEARD_S)  # nobody was found to speak there: the original may yet be heard
-        bed = replace(bed, dialogue=tuple(s.dialogue for s in separated), could_not=(*left, *unheard), room=levels.room)
-    cut = tuple(render.blocks(heard.sound, laid, speech, bed))
-    first_db = run.step(levelling.first_gain, laid, levels.dialogue, want.mixing.target_lufs, run.previous("gain"))
-    gain_db = programme_gain(run, cut, first_db, want)
-    run.record("gain", gain_db)
-    ducked_s = sum(span.duration for span in (talk if bed.dialogue is None else bed.could_not))
-    return Sounds(cut, seconds(ducked_s), gain_db, levels)
-
-
 def untranslated(given: translate.Given) -> list[Segment]:
     """What is said and has no target text yet."""
     return [s for s in given.script.segments if s.kind == "speech" and s.text and s.id not in given.texts]
@@ -204,118 +171,11 @@ def language_pair(given: translate.Given, want: Wanted) -> str:
     return f"{given.script.language}>{want.target}"
 
 
-def shaped_takes(
-    run: Run, lines: Mapping[str, Line], casting: Casting, natural: Mapping[str, speak.Take], placed: tuple[Placement, ...]
-) -> dict[str, speak.Take]:
-    """Takes of exactly the placed lengths: the engine is asked for its own rate first, the stretcher does the rest."""
-    takes = dict(natural)
-    features = run.tools["tts"].engine.info.features
-    if "rate" in features:
-        rates = {p.id: speak.engine_rate(p.rate) for p in placed}
-        faster = [id_ for id_, rate in rates.items() if rate != 1.0]
-        parts = [speak.part(lines[id_], casting, rates[id_]) for id_ in faster]
-        takes.update(zip(faster, run.map(speak.synthesize, parts, lines=faster), strict=True))
-    unfit = [p for p in placed if takes[p.id].duration != p.duration]
-    stretched = run.map(speak.shape, [speak.Stretching(takes[p.id], p.duration) for p in unfit])
-    return takes | {p.id: take for p, take in zip(unfit, stretched, strict=True)}
-
-
-def programme_gain(run: Run, cut: tuple[render.Block, ...], gain_db: float, want: Wanted) -> float:
-    """The gain in dB that brings the limited programme to its target; near misses are left, so that an edit keeps the gain."""
-    missed: list[tuple[float, float]] = []
-    for _ in range(5):
-        measured = run.map(render.measure_block, render.masters(cut, gain_db, want.mixing))
-        near = levelling.AIM_LU if missed else levelling.KEEP_LU
-        missing = run.step(levelling.correction, measured, want.mixing.target_lufs, near)
-        if missing == 0:
-            break
-        missed.append((gain_db, missing))
-        gain_db = round(gain_db + missing / yielded(missed), 2)
-    return gain_db
-
-
-def yielded(missed: Sequence[tuple[float, float]]) -> float:
-    """How much louder the programme becomes for each dB of gain, from the last two tries: a limiter takes some of it away."""
-    if len(missed) < 2 or missed[-1][0] == missed[-2][0]:
-        return 1.0
-    (g0, m0), (g1, m1) = missed[-2:]
-    return min(1.0, max(0.25, (m0 - m1) / (g1 - g0)))
-
-
-def mastered(
-    run: Run, cut: tuple[render.Block, ...], gain_db: float, want: Wanted
-) -> tuple[tuple[render.Rendered, ...], levelling.Levels]:
-    """The finished blocks and what they measure together."""
-    rendered = run.map(render.mix_block, render.masters(cut, gain_db, want.mixing))
-    peak = max((r.true_peak for r in rendered), default=0.0)
-    after = run.step(levelling.programme, tuple(r.energies for r in rendered), peak)
-    if after.integrated > -70 and abs(after.integrated - want.mixing.target_lufs) > 0.5:
-        text = f"the programme ends at {after.integrated:.1f} LUFS, not {want.mixing.target_lufs:.1f}: its peaks allow no more"
-        run.note(Notice("loudness-missed", text))
-    return rendered, after
-
-
-def write_subtitles(run: Run, script: Script, said: tuple[subtitling.Said, ...], want: Wanted, fps: float) -> Subtitles:
-    """The wanted subtitles as artifacts; the target's first."""
-    made: Subtitles = ()
-    if want.delivery.subs in ("target", "both"):
-        captions = subtitling.Captions("target", want.target, fps)
-        made += run.step(subtitling.subtitle, said, captions, want.delivery.subs_formats)
-    original = subtitling.said_in_source(script.segments)
-    if original and want.delivery.subs in ("source", "both"):
-        captions = subtitling.Captions("source", script.language, fps)
-        made += run.step(subtitling.subtitle, original, captions, want.delivery.subs_formats)
-    return made
-
-
-def start_film(run: Run, film: deliver.Film, rendered: tuple[render.Rendered, ...], subtitles: Subtitles) -> Handle[Path]:
-    """The film itself, with the subtitles that are SRT inside."""
-    path = run.project / f"dub.{film.language}.{film.container}"
-    return run.deliver(
-        deliver.mux, path, film, tuple(r.aac for r in rendered), tuple(s for s in subtitles if s.format == "srt")
-    )
-
-
-def start_stems(run: Run, rendered: tuple[render.Rendered, ...], target: str) -> dict[str, Handle[Path]]:
-    """The full-length stems; dub and background sum to the mix."""
-    parts: dict[str, tuple[Artifact, ...]] = {
-        "dub": tuple(r.dub for r in rendered),
-        "background": tuple(r.background for r in rendered),
-        "mix": tuple(r.mix for r in rendered),
-    }
-    folder = run.project / "stems"
-    return {name: run.deliver(deliver.stem, folder / f"{name}.{target}.flac", files) for name, files in parts.items()}
-
-
-def start_dialogue(run: Run, listened: Listened) -> dict[str, Handle[Path]]:
-    """The source's dialogue as a full-length stem, where it was taken out of the sound."""
-    separated = listened.stems.result() if listened.stems else ()
-    sound = listened.heard.sound
-    path = run.project / "stems" / "dialogue.flac"
-    if not any(block.dialogue for block in separated):
-        path.unlink(missing_ok=True)  # of an earlier run that separated
-        return {}
-    blocks = tuple(
-        block.dialogue or run.step(deliver.silence, sound.channels, min(BLOCK, sound.frames - n * BLOCK))
-        for n, block in enumerate(separated)
-    )
-    return {"dialogue": run.deliver(deliver.stem, path, blocks)}
-
-
-def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> levelling.Levels:
-    """Lays a finished speech track over a video's own sound, which steps back under it; the film goes to `target`."""
-    source, voice = (run.step(listen.probe, run.adopt(path)) for path in (video, speech))
-    track, spoken = listen.audio_track(source, want.audio_track), listen.audio_track(voice, None)
-    sounds = run.start(listen.extract, source, track), run.start(listen.extract, voice, spoken)
-    heard, said = (sound.result() for sound in sounds)
-    laid, talk = run.step(render.speech_track, said, heard.sound.frames)
-    cut = tuple(render.blocks(heard.sound, laid, talk, want.mixing.ducking_db))
-    rendered, after = mastered(run, cut, programme_gain(run, cut, 0.0, want), want)
-    film = deliver.Film(source, track, want.target, want.delivery.container)
-    run.deliver(deliver.mux, target, film, tuple(r.aac for r in rendered), ()).result()
-    return after
-
-
-def into(want: Wanted, container: str) -> Wanted:
-    """`want` with another container."""
-    return replace(want, delivery=replace(want.delivery, container="mp4" if container == "mp4" else "mkv"))
+def start_film(run: Run, dubs: Sequence[Result], want: Wanted) -> Handle[Path]:
+    """The film with the dubs of one or more languages, and their subtitles that are SRT inside; the first is played."""
+    first, container = dubs[0], want.delivery.container
+    voices = tuple(deliver.Voiceover(x.language, tuple(r.aac for r in x.mastered.rendered)) for x in dubs)
+    film = deliver.Film(first.footage.source, first.footage.track, voices, container, first.script.language, first.picture)
+    inside = [sub for x in dubs for sub in x.subtitles if sub.format == "srt"]
+    name = f"dub.{container}" if want.delivery.together else f"dub.{first.language}.{container}"
+    return run.deliver(deliver.mux, run.project / name, film, tuple(dict.fromkeys(inside)))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydub.audio.signal import resample
-from polydub.text.cues import write_ass, write_srt
+from polydub.text.subtitle_files import write_ass, write_srt
 from polydub.types import RATE_HZ, Audio, Cue, Part, Samples, Voice, seconds
 
 FPS = 25

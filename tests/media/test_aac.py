@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 import av
 import numpy as np
 import pytest
-from flash_clips import tone
+from flash_clips import ff, probe, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polydub.audio import layouts
 from polydub.media import ffmpeg
 from polydub.types import FRAME, RATE_HZ, Samples
 
@@ -140,3 +141,46 @@ def test_other_programs_read_the_joined_stream(tmp_path: Path) -> None:
         track = container.streams.audio[0]
         assert (track.rate, track.channels, track.codec_context.profile) == (RATE_HZ, 2, "LC")
         assert sum(frame.samples for frame in container.decode(track)) == (film.shape[1] + FRAME // 2) // FRAME * FRAME
+
+
+TONES_HZ = {"FL": 300, "FR": 400, "FC": 500, "LFE": 60, "BL": 600, "BR": 700, "BC": 750, "SL": 800, "SR": 900}
+TOLD = {"5.0(side)": "5.0", "5.1(side)": "5.1"}  # AAC does not tell the side from the back
+
+
+def tones(layout: str, seconds: float) -> Samples:
+    """A tone of its own in each channel."""
+    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    names = layouts.channels(layout)
+    return np.stack([0.2 * np.sin(2 * np.pi * TONES_HZ[name] * t) for name in names]).astype(np.float32)
+
+
+def loudest_hz(samples: Samples) -> list[float]:
+    spectrum = np.abs(np.fft.rfft(samples[:, RATE_HZ : 2 * RATE_HZ], axis=1))
+    return [float(hz) for hz in spectrum.argmax(axis=1)]
+
+
+@pytest.mark.parametrize("container", ["mkv", "mp4"])
+@pytest.mark.parametrize("layout", layouts.CARRIED)
+def test_every_channel_is_where_it_was_in_either_container(layout: str, container: str, tmp_path: Path) -> None:
+    film = tones(layout, 3)
+    size, kbit_s = 50 * FRAME, 96 * film.shape[0]
+    blocks: list[ffmpeg.AacBlock] = []
+    for first in range(0, film.shape[1], size):
+        start, frames = max(0, first - PREROLL), min(size, film.shape[1] - first)
+        around = film[:, start : first + frames + AHEAD]
+        blocks.append(ffmpeg.encode_aac_block(around, ffmpeg.Cut(start, first, frames), kbit_s, tmp_path, layout))
+    (tmp_path / "dub.aac").write_bytes(b"".join(block.packets for block in blocks))
+    joined = tmp_path / f"dub.{container}"
+    ff("-f", "aac", "-i", tmp_path / "dub.aac", "-c", "copy", joined)
+
+    (track,) = probe(joined).tracks
+    assert (track.codec, track.channels, track.layout) == ("aac", film.shape[0], TOLD.get(layout, layout))
+    ff("-i", joined, "-f", "f32le", tmp_path / "heard.f32")
+    heard = np.fromfile(tmp_path / "heard.f32", np.float32).reshape(-1, film.shape[0]).T
+    expected = [float(TONES_HZ[name]) for name in layouts.channels(layout)]
+    assert loudest_hz(heard) == expected
+    told = np.concatenate([block.heard for block in blocks], axis=1)
+    assert loudest_hz(told) == expected
+    end = min(heard.shape[1], told.shape[1])
+    inner = np.abs(heard[:, FRAME : end - FRAME] - told[:, FRAME : end - FRAME])
+    assert np.median(inner) < 1e-4 and inner.max() < 0.1, "what a player hears is what was measured"

@@ -97,6 +97,32 @@ def test_surround_is_mixed_down_without_passing_full_scale(tmp_path: Path) -> No
         assert 0.5 < np.abs(heard).max() <= 1.0
 
 
+def test_surround_sound_keeps_its_channels_and_their_levels(tmp_path: Path) -> None:
+    levels = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    steady = np.repeat(np.array([levels], np.float32), 2 * RATE_HZ, axis=0)
+    soundfile.write(tmp_path / "six.wav", steady, RATE_HZ, subtype="FLOAT")
+    for layout in ("5.1", "5.1(side)"):
+        film = tmp_path / f"{layout}.mka"
+        ff("-channel_layout", layout, "-i", tmp_path / "six.wav", "-c:a", "pcm_f32le", film)
+        source = probe(film)
+        blocks = ffmpeg.decode_blocks(private_link(film), source.tracks[0], source, 6, layout)
+        heard = np.concatenate(list(blocks), axis=1)
+        assert np.allclose(heard[:, RATE_HZ], levels)
+
+
+def test_a_film_whose_layout_changes_on_the_way_keeps_its_first_one(tmp_path: Path) -> None:
+    for name, channels in (("1.ac3", 6), ("2.ac3", 2), ("3.ac3", 1), ("4.ac3", 6)):
+        ff("-f", "lavfi", "-i", "sine=frequency=1000:d=2,volume=4", "-ac", channels, "-ar", RATE_HZ, tmp_path / name)
+    (tmp_path / "all.ac3").write_bytes(b"".join((tmp_path / f"{n}.ac3").read_bytes() for n in (1, 2, 3, 4)))
+    ff("-f", "ac3", "-i", tmp_path / "all.ac3", "-c", "copy", tmp_path / "all.mka")
+    source = probe(tmp_path / "all.mka")
+    blocks = ffmpeg.decode_blocks(private_link(tmp_path / "all.mka"), source.tracks[0], source, 6, source.tracks[0].layout)
+    heard = np.concatenate(list(blocks), axis=1)
+    loud = [np.abs(heard[:, n * RATE_HZ : n * RATE_HZ + 4800]).max(axis=1) > 0.05 for n in (1, 3, 5, 7)]
+    centre, front = [False, False, True, False, False, False], [True, True, False, False, False, False]
+    assert [part.tolist() for part in loud] == [centre, front, centre, centre]
+
+
 def test_mono_keeps_its_level(tmp_path: Path) -> None:
     ff("-f", "lavfi", "-i", "aevalsrc='0.5*sin(2*PI*1000*t)':s=48000:d=1", "-c:a", "pcm_f32le", tmp_path / "a.wav")
     assert np.abs(decode(tmp_path / "a.wav", 1)).max() == pytest.approx(0.5, abs=0.001)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from polydub.errors import StoreError
-from polydub.media.flac import join_flac, read_flac, write_flac
+from polydub.media.flac import read_flac, write_flac
 
 TWENTY_FOUR_BITS = 2.0**-23
 
@@ -49,22 +47,9 @@ def test_a_part_is_read_and_the_end_ends(tmp_path: Path) -> None:
     assert read_flac(tmp_path / "a.flac", 20_000, 50).shape == (1, 0)
 
 
-def test_joined_blocks_are_their_samples_in_a_row(tmp_path: Path) -> None:
-    rng = np.random.default_rng(2)
-    parts = [rng.uniform(-0.9, 0.9, (2, n)).astype(np.float32) for n in (48_000, 1, 4096, 30_001)]
-    for n, part in enumerate(parts):
-        write_flac(tmp_path / f"{n}.flac", part)
-    join_flac([tmp_path / f"{n}.flac" for n in range(4)], tmp_path / "all.flac")
-    kept = np.concatenate([read_flac(tmp_path / f"{n}.flac", 0, 99_999) for n in range(4)], axis=1)
-    assert np.array_equal(read_flac(tmp_path / "all.flac", 0, 999_999), kept)
-    assert soundfile.info(tmp_path / "all.flac").subtype == "PCM_24"
-
-
 def test_no_sound_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no sound"):
         write_flac(tmp_path / "a.flac", np.zeros((1, 0), np.float32))
-    with pytest.raises(ValueError, match="nothing"):
-        join_flac([], tmp_path / "a.flac")
     assert not (tmp_path / "a.flac").exists()
 
 
@@ -79,18 +64,3 @@ def test_a_damaged_or_missing_sound_is_a_store_error(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_store_error() -> None:
     with pytest.raises(StoreError, match="No space left"):
         write_flac(Path("/dev/full"), np.zeros((1, 1000), np.float32))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits a process of its own")
-def test_a_disk_that_fills_while_joining_is_a_store_error(tmp_path: Path) -> None:
-    noise = np.random.default_rng(3).uniform(-1, 1, (1, 96_000)).astype(np.float32)
-    write_flac(tmp_path / "a.flac", noise)
-    script = (
-        "import resource, sys; from pathlib import Path; from polydub.media.flac import join_flac\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "here = Path(sys.argv[1])\n"
-        "try:\n    join_flac([here / 'a.flac'] * 4, here / 'all.flac')\n"
-        "except Exception as error:\n    print(type(error).__name__)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "StoreError"

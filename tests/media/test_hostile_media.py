@@ -108,7 +108,7 @@ def assert_refused(path: Path, folder: Path) -> None:
     with pytest.raises(PolydubError):
         ffmpeg.extract_subtitles(link, forged.tracks[1])
     with pytest.raises(PolydubError):
-        ffmpeg.mux(ffmpeg.MuxPlan(link, forged, "mkv", (), (), forged.tracks[0]), folder / "out.mkv")
+        ffmpeg.mux(ffmpeg.MuxPlan(link, forged, "mkv", (), (), ffmpeg.Original(forged.tracks[0])), folder / "out.mkv")
 
 
 def opens_unguarded(path: Path, folder: Path) -> bool:

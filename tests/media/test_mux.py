@@ -39,7 +39,7 @@ def plan_for(film: Path, container: str, *, sound: Samples | None = None) -> ffm
         adts(folder / "dub.aac", heard if heard is not None else tone(source.duration)), "es", "spa", "Spanish dub"
     )
     subtitles = (ffmpeg.SubTrack(folder / "dub.srt", "es", "spa", "Spanish"),)
-    original = next(iter(source.of("audio")), None)
+    original = next((ffmpeg.Original(track) for track in source.of("audio")), None)
     return ffmpeg.MuxPlan(private_link(film), source, container, (dub,), subtitles, original)  # type: ignore[arg-type]
 
 
@@ -91,7 +91,8 @@ def test_several_dubs_and_asked_for_defaults(container: str, tmp_path: Path) -> 
     plan = plan_for(flash_clip(tmp_path / "a.mp4"), container)
     french = replace(plan.dubs[0], language="fr", iso639_2="fra", title="French dub", default=False)
     shown = replace(plan.subtitles[0], default=True)
-    plan = replace(plan, dubs=(*plan.dubs, french), subtitles=(shown,), original_iso639_2="eng", original_title="Original")
+    original = replace(plan.original, language="en", iso639_2="eng", title="Original")  # type: ignore[type-var]
+    plan = replace(plan, dubs=(*plan.dubs, french), subtitles=(shown,), original=original)
     _, made, _ = muxed(plan, tmp_path)
     assert [(t.title, t.language, t.default) for t in made.of("audio")] == [
         ("Spanish dub", "spa", True),
@@ -271,7 +272,7 @@ def test_data_tracks_are_left_out(tmp_path: Path) -> None:
 
 
 def test_the_original_sound_can_be_left_out(tmp_path: Path) -> None:
-    plan = replace(plan_for(flash_clip(tmp_path / "a.mp4"), "mkv"), keep_original=None)
+    plan = replace(plan_for(flash_clip(tmp_path / "a.mp4"), "mkv"), original=None)
     assert [t.title for t in muxed(plan, tmp_path)[1].of("audio")] == ["Spanish dub"]
 
 

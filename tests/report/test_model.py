@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from polydub.report import model
 
 ROOT = Path(__file__).resolve().parents[2]
-LINE_KEYS = ["id", "speaker", "source_text", "text", "source_start", "source_end", "start", "duration"]
-LINE_KEYS += ["natural_duration", "rate", "shift", "overflow", "voice"]
+LINE_KEYS = ["id", "speaker", "source_text", "text", "cue_start", "cue_end", "source_start", "source_end", "start", "duration"]
+LINE_KEYS += ["natural_duration", "rate", "shift", "overflow", "voice", "wording", "normal_text", "removed", "phrases"]
 
 
 def a_line(source: tuple[float, float], dub: tuple[float, float], *, rate: float = 1.0, **more: object) -> model.ReportLine:
@@ -27,6 +27,8 @@ def a_line(source: tuple[float, float], dub: tuple[float, float], *, rate: float
         "speaker": "A",
         "source_text": "yes",
         "text": "sí",
+        "cue_start": source[0],
+        "cue_end": source[1],
         "source_start": source[0],
         "source_end": source[1],
         "start": dub[0],

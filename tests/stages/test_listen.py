@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polydub.audio import signal
+from polydub.audio import layouts, signal
 from polydub.engines.base import SpeechDetector
 from polydub.engines.vad.silero import ENGINE as SILERO
 from polydub.media.flac import read_flac, write_flac
 from polydub.stages import listen
 from polydub.stages.listen import Detected, excerpt, sound_of
 from polydub.store import Store
-from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Part, Samples, Sound, Speech, Voice
+from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Part, Samples, Sound, Source, Speech, Track, Voice
 from polydub.work import Work
 
 ROUNDED = 2.0**-23  # half a step of 24 bits, twice
@@ -175,3 +179,72 @@ def test_silero_says_at_a_blocks_begin_what_it_says_when_it_heard_all_before(wor
     assert np.mean(apart) < 0.03, "its memory is longer than any lead, but what differs is little"
     assert np.mean(decided) < 0.03
     assert max(blocks[1].probabilities) > 0.9
+
+
+LEVELS = {"FL": 0.1, "FR": 0.15, "FC": 0.2, "LFE": 0.25, "BL": 0.3, "BR": 0.35, "SL": 0.4, "SR": 0.45}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A film of which only the sound matters."""
+
+    source: Source
+    track: Track
+
+
+def clip(work: Work, folder: Path, layout: str, names: Sequence[str], name: str = "film.mov") -> Clip:
+    """Two seconds in which every channel has its own loudness."""
+    steady = np.repeat(np.array([[LEVELS.get(name, 0.05) for name in names]], np.float32), 2 * RATE_HZ, axis=0)
+    soundfile.write(folder / "steady.wav", steady, RATE_HZ, subtype="FLOAT")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-channel_layout", layout, "-i", folder / "steady.wav"]
+    subprocess.run([*command, "-c:a", "pcm_s24le", folder / name], check=True)
+    source = listen.probe.function(work, work.keep(folder / name))
+    return Clip(source, source.of("audio")[0])
+
+
+@pytest.mark.parametrize("layout", ["5.1", "5.1(side)", "7.1", "stereo"])
+def test_a_film_keeps_its_layout(work: Work, tmp_path: Path, layout: str) -> None:
+    names = layouts.channels(layout)
+    film = clip(work, tmp_path, layout, names)
+    sound = listen.extract.function(work, film.source, film.track).sound
+    assert (sound.channels, sound.layout) == (len(names), "" if layout == "stereo" else layout)
+    heard = read_flac(work.path(sound.blocks[0]), RATE_HZ, 1)[:, 0]
+    assert np.allclose(heard, [LEVELS[name] for name in names], atol=1e-5)
+    assert not work.notices
+
+
+@pytest.mark.parametrize(
+    ("layout", "code", "becomes"),
+    [("quad", "layout-changed", "5.0"), ("6.1", "layout-changed", "7.1"), ("5.1.2", "layout-downmixed", "")],
+)
+def test_a_layout_that_cannot_be_kept_is_told(work: Work, tmp_path: Path, layout: str, code: str, becomes: str) -> None:
+    names = layouts.channels(layout) if layout != "5.1.2" else ("FL", "FR", "FC", "LFE", "SL", "SR", "TFL", "TFR")
+    film = clip(work, tmp_path, layout, names)
+    assert film.track.layout == layout
+    sound = listen.extract.function(work, film.source, film.track).sound
+    assert (sound.layout, sound.channels) == (becomes, len(layouts.channels(becomes, 2)))
+    assert [notice.code for notice in work.notices] == [code]
+
+
+def test_six_channels_without_a_layout_are_taken_for_surround_sound(work: Work, tmp_path: Path) -> None:
+    names = layouts.channels("5.1")
+    film = clip(work, tmp_path, "5.1", names, "film.mkv")
+    assert film.track.layout == "6 channels"
+    sound = listen.extract.function(work, film.source, film.track).sound
+    assert sound.layout == "5.1"
+    assert np.allclose(read_flac(work.path(sound.blocks[0]), RATE_HZ, 1)[:, 0], [LEVELS[name] for name in names], atol=1e-5)
+    assert [notice.code for notice in work.notices] == ["layout-changed"]
+
+
+def test_the_centre_is_what_is_listened_to_most(work: Work) -> None:
+    names = layouts.channels("5.1")
+    loud = {}
+    for name in names:
+        samples = np.zeros((6, RATE_HZ), np.float32)
+        samples[names.index(name)] = 0.4 * np.sin(np.arange(RATE_HZ) / 20)
+        sound = replace(in_blocks(work, samples), layout="5.1")
+        (found,) = (listen.detect.function(work, Meter(), near, 0.4) for near in listen.nearby(sound))
+        loud[name] = float(np.abs(read_flac(work.path(found.sound), 1000, 10_000)).max())
+    assert loud["FC"] == pytest.approx(0.2, abs=0.01)
+    assert loud["FL"] == loud["FR"] == pytest.approx(0.1, abs=0.01)
+    assert loud["LFE"] == loud["BL"] == loud["BR"] == 0

@@ -3,66 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mixing_desk import STEP, Desk, noise
 from numpy.typing import NDArray
 
 from polydub.audio import loudness, mix
 from polydub.audio.roomtone import RoomTone
 from polydub.audio.scenes import SceneLevel
-from polydub.media.flac import read_flac, write_flac
 from polydub.stages import levelling, render, survey
 from polydub.stages.listen import Heard
 from polydub.stages.render import Bedding, Laying
-from polydub.store import Store
-from polydub.types import BLOCK, RATE_HZ, Artifact, Energies, Placement, Samples, Sound, Span, Take, bridged
-from polydub.wants import Mixing
-from polydub.work import Work
+from polydub.types import BLOCK, RATE_HZ, Energies, Placement, Samples, Span, Take, bridged
 
-STEP = 2.0**-23  # of 24 bits
 SECOND = RATE_HZ
-
-
-def noise(seconds: float, level: float = 0.05, seed: int = 1, channels: int = 1) -> Samples:
-    """Noise on the grid of 24 bits."""
-    made = np.random.default_rng(seed).normal(size=(channels, round(seconds * RATE_HZ))) * level
-    return (np.rint(made / STEP) * STEP).astype(np.float32)
-
-
-@dataclass
-class Desk:
-    """A store with the sounds of a film."""
-
-    folder: Path
-    store: Store = field(init=False)
-    works: int = 0
-
-    def __post_init__(self) -> None:
-        self.store = Store(self.folder / "store")
-
-    def work(self) -> Work:
-        self.works += 1
-        scratch = self.folder / f"work{self.works}"
-        scratch.mkdir()
-        return Work(self.store, scratch, 1, lambda share: None)
-
-    def file(self, samples: Samples) -> Artifact:
-        work = self.work()
-        write_flac(work.scratch / "sound.flac", samples)
-        return work.keep(work.scratch / "sound.flac")
-
-    def sound(self, samples: Samples) -> Sound:
-        files = tuple(self.file(samples[:, n : n + BLOCK]) for n in range(0, samples.shape[1], BLOCK))
-        return Sound(files, samples.shape[0], samples.shape[1])
-
-    def rendered(self, blocks: Sequence[render.Block], stem: str = "background") -> Samples:
-        """A stem of the whole film, at a programme gain of 0 dB and so quiet that nothing is limited."""
-        parts = [render.mix_block.function(self.work(), m) for m in render.masters(blocks, 0.0, Mixing())]
-        assert all(part.limited_db == 0 for part in parts)
-        return np.concatenate([read_flac(self.store.path(getattr(part, stem)), 0, BLOCK) for part in parts], axis=1)
 
 
 @pytest.fixture
@@ -93,21 +50,12 @@ def test_without_separation_the_source_is_ducked(desk: Desk) -> None:
     assert np.array_equal(bed[:, : int(1.8 * SECOND)], source[:, : int(1.8 * SECOND)])
 
 
-def test_stems_sum_to_the_mix(desk: Desk) -> None:
-    take = Laying(desk.file(noise(2, 0.1, seed=5)), 3 * SECOND, 2 * SECOND, -3.0)
-    source, dialogue = noise(7, 0.1, channels=2), noise(7, 0.1, seed=2, channels=2)
-    blocks = list(render.blocks(desk.sound(source), (take,), [Span(3, 5)], separated(desk, dialogue)))
-    (part,) = (render.mix_block.function(desk.work(), m) for m in render.masters(blocks, 8.0, Mixing()))
-    dub, bed, whole = (read_flac(desk.store.path(file), 0, BLOCK) for file in (part.dub, part.background, part.mix))
-    assert part.limited_db > 0
-    assert np.abs(dub + bed - whole).max() <= 2 * STEP
-
-
 def whole_bed(source: Samples, dialogue: Samples, talk: Sequence[Span], how: Bedding) -> Samples:
     """The bed of a film in one piece."""
-    spans = bridged(talk, render.BRIDGE_S)
-    kept, taken = mix.part(spans, how.could_not, 0, source.shape[1], mix.Ducking(how.ducking_db))
-    return source * kept - dialogue * taken
+    spans, place = bridged(talk, mix.BRIDGE_S), (0, source.shape[1])
+    held = [mix.Held(max(s.start, c.start), min(s.end, c.end), how.ducking_db) for s in spans for c in how.could_not]
+    kept = mix.duck([h for h in held if h.end > h.start], None, place, how.ducking)
+    return (source - dialogue * mix.taken(spans, how.could_not, place)) * kept
 
 
 BORDER = BLOCK / RATE_HZ

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -197,3 +198,61 @@ def test_blocks_join_as_if_the_film_had_been_separated_at_once(new_work: Callabl
     near = slice(BLOCK - low - RATE_HZ, BLOCK - low + RATE_HZ)
     assert np.abs(at_once[:, near]).max() > 0.05
     assert np.abs(np.concatenate(blocks, axis=1)[:, low:] - at_once)[:, near].max() < 1e-6
+
+
+def surround(new_work: Callable[[], Work], samples: Samples, layout: str) -> Sound:
+    return replace(kept(new_work, samples), layout=layout)
+
+
+def test_in_surround_sound_centre_and_front_are_separated_apart_and_the_rest_has_no_dialogue(
+    new_work: Callable[[], Work],
+) -> None:
+    samples = hiss(2 * RATE_HZ, 6)
+    (piece,) = pieces(surround(new_work, samples, "5.1"), Span(0, 2))
+    engine, work = Half(), new_work()
+    done = separate.separate(work, engine, piece)
+    assert [sound.samples.shape[0] for sound, _ in engine.calls] == [1, 2]
+    assert done.dialogue is not None
+    dialogue = read_flac(work.path(done.dialogue), 0, BLOCK)
+    assert np.abs(dialogue[:3] - samples[:3] / 2).max() < 2e-7
+    assert dialogue.shape[0] == 6 and not dialogue[3:].any()
+    expected = loudness.energies(samples[:3] / 2, 0, 0, "3.0")
+    assert np.allclose(done.energies.sums, expected.sums, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("silent", "asked"), [([0, 1], [1]), ([2], [2]), ([0, 1, 2], [])])
+def test_channels_in_which_nothing_is_heard_are_not_separated(
+    new_work: Callable[[], Work], silent: list[int], asked: list[int]
+) -> None:
+    samples = hiss(RATE_HZ, 8)
+    samples[silent] = 0
+    (piece,) = pieces(surround(new_work, samples, "7.1"), Span(0, 1))
+    engine = Half()
+    done = separate.separate(new_work(), engine, piece)
+    assert [sound.samples.shape[0] for sound, _ in engine.calls] == asked
+    assert done.worked
+
+
+def test_music_beside_the_centre_stays_where_the_centre_speaks(new_work: Callable[[], Work]) -> None:
+    frames = 12 * RATE_HZ
+    t = np.arange(frames) / RATE_HZ
+    samples = np.zeros((6, frames), np.float32)
+    spans = [Span(2, 4), Span(6, 8)]
+    talking = np.zeros(frames, bool)
+    for span in spans:
+        talking[int(span.start * RATE_HZ) : int(span.end * RATE_HZ)] = True
+    syllables = talking * np.clip(3 * np.sin(2 * np.pi * 2.5 * t), 0, 1)
+    samples[2] = 0.2 * syllables * sum(np.sin(2 * np.pi * 150 * k * t) / k for k in range(1, 9)) + hiss(frames)[0] * 0.05
+    samples[:2] = 0.1 * np.sin(2 * np.pi * 300 * t) + hiss(frames, 2) * 0.05
+    (piece,) = pieces(surround(new_work, samples, "5.1"), *spans)
+    work = new_work()
+    done = separate.separate(work, PauseMask(), piece)
+    assert done.dialogue is not None
+    rest = samples - read_flac(work.path(done.dialogue), 0, BLOCK)
+    inside = slice(int(2.5 * RATE_HZ), int(3.5 * RATE_HZ))
+
+    def power(x: Samples, channel: int) -> float:
+        return float(10 * np.log10(np.mean(np.square(x[channel, inside]))))
+
+    assert power(rest, 2) < power(samples, 2) - 10, "the words are gone"
+    assert power(rest, 0) > power(samples, 0) - 1.5, "the music, in the same third of the spectrum, is not"

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polydub.engines.base import Batch, Request
+from polydub.engines.mt import fake, openai_chat
+from polydub.errors import BadEngineOutput
 from polydub.runner import Run
-from polydub.stages import translate
+from polydub.stages import listen, translate
 from polydub.stages.translate import Given, Numbering
 from polydub.store import Store
-from polydub.types import Script, Segment, Span
+from polydub.types import Script, Segment, Span, Wordings
+from polydub.wants import Texts
 
 
 def number(spans: list[Span], previous: Numbering | None = None) -> Numbering:
@@ -92,6 +99,88 @@ def test_only_lines_without_a_translation_are_sent() -> None:
     assert sent == ["a", "c"]
     lines = translate.write_lines(partly, ["ah", "ceh"], "es")
     assert [line.text for line in lines] == ["ah", "be", "ceh"]
+
+
+def test_texts_of_a_file_are_a_persons_and_translated_ones_are_not() -> None:
+    partly = Given(script("a", "b").script, {"2": "be"}, wordings={"2": Wordings("be", "b", "bee")})
+    machine, person = translate.write_lines(partly, [Wordings("ah", "a", "aah")], "es")
+    assert (machine.text, machine.short, machine.long, machine.given) == ("ah", "a", "aah", False)
+    assert (person.text, person.short, person.long, person.given) == ("be", "b", "bee", True)
+
+
+def test_the_sources_own_text_is_a_persons_where_it_was_written_and_not_heard() -> None:
+    for written in (True, False):
+        own = Given(script("a", "").script, {}, written=written)
+        assert [x.given for x in translate.write_lines(own, ["a"], "en")] == [written, written]
+
+
+class Rephrases:
+    """A translator with ready answers."""
+
+    def __init__(self, *answers: Wordings) -> None:
+        self.answers = answers
+
+    def translate(self, batch: Batch) -> Sequence[str]:
+        raise AssertionError("an engine with candidates is asked once")
+
+    def candidates(self, batch: Batch) -> Sequence[Wordings]:
+        return self.answers
+
+
+def test_wordings_stand_on_one_line_and_say_each_thing_once() -> None:
+    batch = Batch("en", "es", (Request("1", "a"), Request("2", "b")))
+    answers = Rephrases(Wordings(" uno \n dos ", "uno dos", "uno  y dos"), Wordings("tres", "t", "t"))
+    assert translate.wordings.function(None, answers, batch) == (
+        Wordings("uno dos", "", "uno y dos"),
+        Wordings("tres", "t", ""),
+    )
+    with pytest.raises(BadEngineOutput, match="1 came back"):
+        translate.wordings.function(None, Rephrases(Wordings("uno")), batch)
+
+
+def test_a_translator_is_asked_for_lengths_if_it_has_them_and_its_option_allows() -> None:
+    for engine, usual in ((fake.ENGINE, False), (openai_chat.ENGINE, True)):
+        for wished in (True, False):
+            assert translate.offers_lengths(engine.info, engine.options(candidates=wished)) is wished
+        assert translate.offers_lengths(engine.info, engine.options()) is usual
+    assert not translate.offers_lengths(replace(fake.ENGINE.info, features=frozenset()), fake.FakeOptions(candidates=True))
+
+
+def test_the_fake_translator_offers_half_a_text_and_one_and_a_half() -> None:
+    batch = Batch("en", "es", (Request("1", "we go home now"), Request("2", " "), Request("3", "one")))
+    with fake.ENGINE.load(fake.FakeOptions(candidates=True), {}, "cpu") as mt:
+        long = "[es] we go home now [es] we go"
+        assert mt.candidates(batch) == (Wordings("[es] we go home now", "[es] we go", long), Wordings(""),
+                                        Wordings("[es] one", "[es]", "[es] one [es]"))  # fmt: skip
+    with fake.ENGINE.load(fake.FakeOptions(), {}, "cpu") as mt:
+        assert [w.normal for w in mt.candidates(batch)] == list(mt.translate(batch))
+        assert {w.short + w.long for w in mt.candidates(batch)} == {""}
+
+
+def test_a_text_that_a_person_changed_is_theirs_and_loses_the_machines_other_lengths() -> None:
+    before = translate.write_lines(script("a", "b", "c"), [Wordings(t, t[0], t * 2) for t in ("uno", "dos", "tres")], "es")
+    edited = (replace(before[0], text="eins"), replace(before[1], seed=3), replace(before[2], text="drei", short="dr"))
+    first, second, third = translate.by_hand(before, edited)
+    assert (first.text, first.short, first.long, first.given) == ("eins", "", "", True)
+    assert second == edited[1]
+    assert (third.text, third.short, third.long, third.given) == ("drei", "dr", "", True)
+
+
+def test_lengths_of_a_translation_file_reach_the_lines(tmp_path: Path, clip: Callable[..., Path]) -> None:
+    said = [{"start": n, "end": n + 0.9, "text": f"frase {n}", "short": f"f{n}"} for n in range(2)]
+    said[1] |= {"long": "una frase 1", "short": None}
+    file = tmp_path / "talk.json"
+    file.write_text(json.dumps({"language": "es", "segments": said}))
+    store = Store(tmp_path / "store")
+    with Run(store, tmp_path) as run:
+        source = run.step(listen.probe, run.adopt(clip("film", seconds=3.0)))
+        given = run.step(translate.read_script, source, Texts(translation=run.adopt(file)), "en", "es")
+        lines = translate.write_lines(translate.renumbered(given, ["7", "8"]), [], "es")
+    store.close()
+    assert [(x.id, x.text, x.short, x.long, x.given) for x in lines] == [
+        ("7", "frase 0", "f0", "", True),
+        ("8", "frase 1", "", "una frase 1", True),
+    ]
 
 
 def test_a_run_remembers_ids_between_transcripts(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from polydub.errors import BadInput
 from polydub.text.subtitles import parse_subtitles
+from polydub.types import Wordings
 
 
 def test_json_of_polydub_and_of_whisper_is_read() -> None:
@@ -18,6 +19,20 @@ def test_json_of_polydub_and_of_whisper_is_read() -> None:
             ("1", 1.0, 2.5, "Hello there", "Hello")
         ]
         assert parsed.language == ("en" if isinstance(shape, dict) else None)
+
+
+def test_json_may_give_a_text_in_several_lengths() -> None:
+    entries = [
+        {"start": 0, "end": 1, "text": "Hola a  todos.", "short": "Hola.\n", "long": "Hola a todos ustedes."},
+        {"start": 2, "end": 3, "text": "Adiós.", "short": None},
+        {"start": 4, "end": 5, "text": "Hola a todos.", "short": "Otra."},
+    ]
+    for shape in (entries, {"language": "es", "segments": entries}):
+        parsed = parse_subtitles(json.dumps(shape).encode(), ".json")
+        assert [s.text for s in parsed.segments] == ["Hola a todos.", "Adiós.", "Hola a todos."]
+        assert parsed.wordings == {"Hola a todos.": Wordings("Hola a todos.", "Hola.", "Hola a todos ustedes.")}
+    with pytest.raises(BadInput, match=r"\$\[0\]\.short"):
+        parse_subtitles(b'[{"start": 0, "end": 1, "text": "a", "short": 3}]', ".json")
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,28 @@
 """Where each line starts and how fast it is spoken: one sparse quadratic programme over all lines of a film.
 
-Unknown per line: its start t and its spoken length x (rate = natural length d / x). Minimise
-
-    sum  rate_weight (x/d - 1)^2 + fast_weight max(0, 1/comfortable_rate - x/d)^2
-       + shift_weight (t - s)^2 + step_weight (x/d - x'/d')^2      (x', d': the same speaker's line just before)
-
-so that no line runs into a following one (t + x + gap <= t'), rates stay within limits, nobody starts more than `early_s`
-before the source, and all ends inside the film. Only when no such plan exists may lines talk over each other, as little as
-possible. Outside the solver times are whole milliseconds, and its answer is settled on them by a pass that cannot break a
-constraint: the guarantees do not rest on the solver's accuracy.
+The programme and what it likes are in `fit_programme`. Only when no plan exists may lines talk over each other: then a first
+programme finds the least talk-over there is, and the usual one is solved with that allowed. Outside the solver times are
+whole milliseconds, and its answer is settled on them by a pass that cannot break a constraint: the guarantees do not rest on
+the solver's accuracy.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import import_module
+from dataclasses import dataclass, replace
 from math import ceil, floor
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-_Term = tuple[Ints, Floats | float]  # columns and factors
+from polydub.audio.fit_programme import Floats, Ints, Limits, Mask, Task, cost, least_breach, plan
+
+__all__ = ["Fitted", "Limits", "Slot", "fit"]
 
 SAME_TIME_S = 0.001001  # source spans that share no more than 1 ms do not overlap
 WINDOW, MARGIN, STILL_MS = 8, 2, 2  # an edit solves WINDOW lines each way, more if one of the outer MARGIN moves further
-USABLE = {"Solved", "AlmostSolved", "InsufficientProgress", "MaxIterations"}  # the settling pass mends the rest
-ROOM_S = 1e-6  # room given to the solver where a plan fits exactly; far below the millisecond that is settled on
-GAP_COST, TALK_COST, SPREAD_COST = 1e3, 1e4, 1e2  # per second; above every multiplier of the other terms in a usable film
+FEW, STIR_MS = 8, 20  # and moves no more than FEW others by more than STIR_MS where there is such a plan
+MOST = 2 * WINDOW  # beyond which no fewer are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,59 +56,8 @@ class Fitted:
     overflow: float
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is allowed (`min_rate` to `early_s`) and what is liked.
-
-    Measured on 160 dense lines (583 s of speech in 529 s): a shift_weight of 1 or more leaves 64 to 73 lines above 1.25;
-    0.1 leaves 46 with the start shift still at p95 0.86 s, max 1.1 s; below that, shifts pass 0.9 s. step_weight 1 then
-    evens the rates (mean step 0.119 -> 0.094), and fast_weight spends silence and late starts before rates above the
-    comfortable one (40 lines above 1.25, mean step 0.090, same shifts).
-    """
-
-    min_rate: float = 0.85
-    max_rate: float = 1.30
-    early_s: float = 0.3
-    gap_s: float = 0.05
-    comfortable_rate: float = 1.15
-    rate_weight: float = 1.0
-    fast_weight: float = 1.0
-    shift_weight: float = 0.1
-    step_weight: float = 1.0
-    step_s: float = 3.0  # lines of a speaker that follow later than this are not drawn to one rate
-
-
 DEFAULT = Limits()
 Previous = Mapping[str, Fitted]  # by line id
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """Lines in order of time, in milliseconds: the whole film, or a part of it between lines that stay.
-
-    Attributes: low: earliest start (the start itself where locked). last: latest end. pairs: rows (i, j), i < j, where i
-    may not run into j. steps: rows (i, j) of one speaker, drawn to one rate. pulls: the same towards a line that stays,
-    as (line, x/d - 1 of the other).
-    """
-
-    start: Ints
-    natural: Ints
-    shortest: Ints
-    longest: Ints
-    low: Ints
-    last: Ints
-    locked: Mask
-    pairs: Ints
-    steps: Ints
-    gap: int
-    pulls: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
-
-    def following(self) -> list[list[int]]:
-        """For each line those it may not run into."""
-        lists, pairs = [list[int]() for _ in range(len(self.start))], list[list[int]](self.pairs.tolist())
-        for i, j in pairs:
-            lists[i].append(j)
-        return lists
 
 
 def fit(slots: Sequence[Slot], film_s: float, limits: Limits = DEFAULT, previous: Previous | None = None) -> list[Fitted]:
@@ -160,7 +99,7 @@ def _free(a: Slot, b: Slot) -> bool:
     return a.speaker != b.speaker and min(a.end, b.end) - max(a.start, b.start) > SAME_TIME_S
 
 
-def _pairs(slots: Sequence[Slot]) -> list[tuple[int, int]]:
+def following(slots: Sequence[Slot]) -> list[tuple[int, int]]:
     """Which lines each may not run into, leaving out those that follow from the others."""
     pairs: list[tuple[int, int]] = []
     for i, slot in enumerate(slots):
@@ -177,33 +116,36 @@ def _pairs(slots: Sequence[Slot]) -> list[tuple[int, int]]:
     return pairs
 
 
-def _steps(slots: Sequence[Slot], within_s: float) -> Ints:
-    """Rows (i, j): lines of one speaker that follow each other within that time."""
+def _steps(slots: Sequence[Slot], limits: Limits) -> tuple[Ints, Floats]:
+    """Rows (i, j): lines of one speaker that follow each other soon; and how strongly they are drawn to one rate."""
     speaker = np.unique([s.speaker for s in slots], return_inverse=True)[1]
     order = np.argsort(speaker, kind="stable")
     i, j = order[:-1], order[1:]
     wait = np.array([s.start for s in slots])[j] - np.array([s.end for s in slots])[i]
-    return np.stack([i, j], axis=1)[(speaker[i] == speaker[j]) & (wait <= within_s)]
+    near = (speaker[i] == speaker[j]) & (wait <= limits.step_s)
+    line = np.array([s.id.partition(".")[0] for s in slots])
+    ties = np.where(line[i] == line[j], limits.phrase_weight, limits.step_weight)
+    return np.stack([i, j], axis=1)[near], ties[near]
 
 
-def _film(slots: Sequence[Slot], film: int, limits: Limits) -> _Task:
+def _film(slots: Sequence[Slot], film: int, limits: Limits) -> Task:
     """The whole film as a task. The end of the film beats the bound on early starts, and is itself beaten by a lock."""
     start, place, natural = np.array([(_ms(s.start), _place(s), _ms(s.natural_s)) for s in slots], np.int64).T
     # 1e-9: a quotient that is whole but for floating point must not be rounded away
     shortest = np.array([max(1, ceil(d / limits.max_rate - 1e-9)) for d in natural.tolist()], np.int64)
     longest = np.maximum(shortest, [floor(d / limits.min_rate + 1e-9) for d in natural.tolist()])
     locked = np.array([s.locked_start is not None for s in slots])
-    pairs = np.array(_pairs(slots), np.int64).reshape(-1, 2)
+    pairs = np.array(following(slots), np.int64).reshape(-1, 2)
     late: list[int] = np.where(locked, place, np.maximum(0, film - shortest)).tolist()
     for i, j in reversed(pairs.tolist()):
         if not locked[i]:
             late[i] = min(late[i], late[j])
     low = np.where(locked, place, np.minimum(np.maximum(0, start - _ms(limits.early_s)), late))
-    last, steps = np.maximum(film, low + shortest), _steps(slots, limits.step_s)
-    return _Task(start, natural, shortest, longest, low, last, locked, pairs, steps, _ms(limits.gap_s))
+    last = np.maximum(film, low + shortest)
+    return Task(start, natural, shortest, longest, low, last, locked, pairs, *_steps(slots, limits), _ms(limits.gap_s))
 
 
-def _latest(task: _Task, breach: Ints | None = None) -> tuple[list[int], bool]:
+def _latest(task: Task, breach: Ints | None = None) -> tuple[list[int], bool]:
     """The latest start of each line that leaves room for all that follow, and whether that is possible for all."""
     low, locked, possible = task.low.tolist(), task.locked.tolist(), True
     late: list[int] = (task.last - task.shortest).tolist()
@@ -217,20 +159,14 @@ def _latest(task: _Task, breach: Ints | None = None) -> tuple[list[int], bool]:
     return late, possible
 
 
-def _plan(task: _Task, limits: Limits, late: list[int], possible: bool) -> tuple[Ints, Ints]:
-    """Start and end of every line."""
-    answer = _solve(task, limits, soft=not possible)
-    start = np.rint(task.start + 1000 * answer[0]).astype(np.int64)
-    end = np.rint(task.start + task.natural + 1000 * answer[0] + task.natural * answer[1]).astype(np.int64)
-    breach = np.zeros_like(start)
-    if not possible:
-        i, j = task.pairs.T
-        np.maximum.at(breach, i, end[i] + task.gap - start[j])
-        late, _ = _latest(task, breach)
-    return _settle(task, start, end, breach, late)
+def _plan(task: Task, limits: Limits, late: list[int], possible: bool) -> Ints:
+    """Starts and ends of all lines, shape (2, n)."""
+    breach = np.zeros_like(task.start) if possible else least_breach(task)
+    start, end = plan(task, limits, breach)
+    return _settle(task, start, end, breach, late if possible else _latest(task, breach)[0])
 
 
-def _settle(task: _Task, start: Ints, end: Ints, breach: Ints, late: list[int]) -> tuple[Ints, Ints]:
+def _settle(task: Task, start: Ints, end: Ints, breach: Ints, late: list[int]) -> Ints:
     """The nearest whole plan, line after line: each leaves enough room for all that follow."""
     starts, ends, following = start.tolist(), end.tolist(), task.following()
     floors, shortest, longest, last = task.low.tolist(), task.shortest.tolist(), task.longest.tolist(), task.last.tolist()
@@ -242,102 +178,52 @@ def _settle(task: _Task, start: Ints, end: Ints, breach: Ints, late: list[int]) 
         for j in following[i]:
             floors[j] = max(floors[j], at, until - spare[i])
         starts[i], ends[i] = at, until
-    return np.array(starts, np.int64), np.array(ends, np.int64)
+    return np.array([starts, ends], np.int64)
 
 
-def _solve(task: _Task, limits: Limits, soft: bool) -> tuple[Floats, Floats]:
-    """Start - source start in seconds, and x/d - 1, of every line; the natural plan where the solver gives up."""
-    clarabel: Any = import_module("clarabel")  # no type information in the package
-    quadratic, linear, rows, bounds, equal = _programme(task, limits, soft)
-    settings: Any = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.direct_solve_method = "qdldl"  # one thread, so that every run takes the same steps
-    # at the usual 1e-8 an edit ripples through the whole film as noise of more than a millisecond
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
-    cones: list[Any] = [clarabel.ZeroConeT(equal), clarabel.NonnegativeConeT(len(bounds) - equal)]
-    answer: Any = clarabel.DefaultSolver(quadratic, linear, rows, bounds, cones, settings).solve()
-    n, found = len(task.start), np.clip(answer.x, -1e9, 1e9)
-    usable = str(answer.status) in USABLE and bool(np.isfinite(found).all())
-    return (found[:n], found[n : 2 * n]) if usable else (np.zeros(n), np.zeros(n))
+def _edited(task: Task, slots: Sequence[Slot], limits: Limits, previous: Previous) -> Ints:
+    """Starts and ends of all lines, those far from a change as they were."""
+    old, seeds = _before(task, slots, limits, previous)
+    if not seeds.any():
+        return old
+    return _fewer(task, limits, old, seeds, _around(task, limits, old, seeds))
 
 
-def _programme(task: _Task, limits: Limits, soft: bool) -> tuple[Any, Floats, Any, Floats, int]:
-    """Minimise z'Pz/2 + q'z, Az <= b; the first of the returned count of rows are equations.
-
-    z = start - source start, x/d - 1, seconds per second below 1/comfortable_rate; if soft, also gap given up and talk-over.
-    """
-    from scipy.sparse import coo_matrix
-
-    n = len(task.start)
-    shift, length, fast, gap, talk = (k * n + np.arange(n) for k in range(5))
-    size = (5 if soft else 3) * n
-    diagonal, linear = np.zeros(size), np.zeros(size)
-    diagonal[shift], diagonal[length], diagonal[fast] = limits.shift_weight, limits.rate_weight, limits.fast_weight
-    a, b = length[task.steps].T
-    np.add.at(diagonal, np.concatenate([a, b]), limits.step_weight)
-    for line, towards in task.pulls:
-        diagonal[length[line]] += limits.step_weight
-        linear[length[line]] -= 2 * limits.step_weight * towards
-    if soft:
-        linear[gap], linear[talk], diagonal[talk] = GAP_COST, TALK_COST, SPREAD_COST
-    entries = np.concatenate([2 * diagonal, np.full(len(a), -2 * limits.step_weight)])
-    every = np.arange(size)
-    upper = coo_matrix((entries, (np.concatenate([every, a]), np.concatenate([every, b]))), shape=(size, size))
-
-    natural, s = task.natural / 1000, task.start / 1000
-    locked, unlocked = np.flatnonzero(task.locked), np.flatnonzero(~task.locked)
-    i, j = task.pairs.T
-    idle = i[task.last[j] <= task.last[i]]  # ending in time follows from the next line's ending in time
-    ends = every[:n] if soft else np.setdiff1d(every[:n], idle)
-    apart: list[_Term] = [(shift[i], 1.0), (length[i], natural[i]), (shift[j], -1.0)]
-    rows: list[tuple[Floats, list[_Term]]] = [
-        (task.low[locked] / 1000 - s[locked], [(shift[locked], 1.0)]),
-        (s[j] - s[i] - natural[i] - task.gap / 1000, [*apart, (gap[i], -1.0), (talk[i], -1.0)] if soft else apart),
-        ((task.last / 1000 - s - natural)[ends], [(shift[ends], 1.0), (length[ends], natural[ends])]),
-        (s[unlocked] - task.low[unlocked] / 1000, [(shift[unlocked], -1.0)]),
-        (1 - task.shortest / task.natural, [(length, -1.0)]),
-        (np.full(n, 1 - 1 / limits.comfortable_rate), [(length, -1.0), (fast, -1.0)]),
-    ]
-    if soft:
-        i, j = task.pairs[~task.locked[i]].T  # a lock may leave no room for order; what does is settled afterwards
-        rows.append((s[j] - s[i], [(shift[i], 1.0), (shift[j], -1.0)]))
-        rows.append((np.full(n, task.gap / 1000), [(gap, 1.0)]))
-        rows.append((np.zeros(2 * n), [(np.concatenate([gap, talk]), -1.0)]))
-    matrix, bounds = _matrix(rows, size)
-    bounds[len(locked) :] += ROOM_S
-    return upper.tocsc(), linear, matrix, bounds, len(locked)
-
-
-def _matrix(blocks: Sequence[tuple[Floats, list[_Term]]], columns: int) -> tuple[Any, Floats]:
-    """Blocks of rows, sum(factor * z[column]) <= bound, as one sparse matrix and its bounds."""
-    from scipy.sparse import csc_matrix
-
-    bounds = np.concatenate([bound for bound, _ in blocks])
-    ends: list[int] = np.cumsum([len(bound) for bound, _ in blocks]).tolist()
-    terms = [(end, *term) for end, (_, terms) in zip(ends, blocks, strict=True) for term in terms]
-    row = np.concatenate([np.arange(end - len(column), end) for end, column, _ in terms])
-    column = np.concatenate([column for _, column, _ in terms])
-    factor = np.concatenate([np.broadcast_to(np.asarray(factor, np.float64), column.shape) for _, column, factor in terms])
-    return csc_matrix((factor, (row, column)), shape=(len(bounds), columns)), bounds
-
-
-def _edited(task: _Task, slots: Sequence[Slot], limits: Limits, previous: Previous) -> tuple[Ints, Ints]:
-    """Start and end of every line, those far from a change as they were."""
-    start, end, seeds = _before(task, slots, limits, previous)
+def _around(task: Task, limits: Limits, old: Ints, seeds: Mask) -> Ints:
+    """The plan in which as many lines around the changed ones are free as would move by themselves."""
     reach = WINDOW
-    while seeds.any():
+    while True:
         mask = _near(seeds, reach)
         if mask.all():
             return _plan(task, limits, *_latest(task))
-        part = _part(task, mask, start, end)
-        late, possible = _latest(part)
-        if possible:
-            new = np.stack([start, end])
-            new[:, mask] = _plan(part, limits, late, possible)
-            if np.abs(new - [start, end])[:, mask & _near(~mask, MARGIN)].max() <= STILL_MS:
-                return new[0], new[1]
+        new = _within(task, limits, old, mask)
+        if new is not None and np.abs(new - old)[:, mask & _near(~mask, MARGIN)].max() <= STILL_MS:
+            return new
         reach *= 2
-    return start, end
+
+
+def _within(task: Task, limits: Limits, old: Ints, mask: Mask) -> Ints | None:
+    """The plan that moves nothing outside the mask; None where there is none."""
+    part = _part(task, mask, *old)
+    late, possible = _latest(part)
+    if not possible:
+        return None
+    new = old.copy()
+    new[:, mask] = _plan(part, limits, late, possible)
+    return new
+
+
+def _fewer(task: Task, limits: Limits, old: Ints, seeds: Mask, new: Ints) -> Ints:
+    """The best plan that moves only FEW lines beside the changed ones, or as few more as there must be; at worst `new`."""
+    stirred = int(((np.abs(new - old).max(axis=0) > STIR_MS) & ~seeds).sum())
+    first, last = np.flatnonzero(seeds)[[0, -1]].tolist()
+    place, span = np.arange(len(seeds)), last - first + 1
+    for count in range(span + FEW, span + min(stirred, MOST)) if span <= FEW else ():
+        masks = [(place >= k) & (place < k + count) for k in range(max(0, last + 1 - count), first + 1)]
+        plans = [it for mask in masks if (it := _within(task, limits, old, mask)) is not None]
+        if plans:
+            return min(plans, key=lambda it: cost(task, limits, *it))
+    return new
 
 
 def _near(mask: Mask, reach: int) -> Mask:
@@ -346,8 +232,8 @@ def _near(mask: Mask, reach: int) -> Mask:
     return count[np.minimum(np.arange(len(mask)) + reach + 1, len(mask))] > count[np.maximum(np.arange(len(mask)) - reach, 0)]
 
 
-def _before(task: _Task, slots: Sequence[Slot], limits: Limits, previous: Previous) -> tuple[Ints, Ints, Mask]:
-    """Where the lines were, and which cannot stay there: changed, new, or beside one that is gone."""
+def _before(task: Task, slots: Sequence[Slot], limits: Limits, previous: Previous) -> tuple[Ints, Mask]:
+    """Starts and ends as they were, and which cannot stay there: changed, new, or beside one that is gone."""
     start, end, over, seeds = task.low.copy(), task.low.copy(), np.zeros_like(task.low), np.ones(len(slots), bool)
     for k, slot in enumerate(slots):
         old = previous.get(slot.id)
@@ -362,10 +248,10 @@ def _before(task: _Task, slots: Sequence[Slot], limits: Limits, previous: Previo
     gone = [_ms(previous[key].start) for key in previous.keys() - {s.id for s in slots} if previous[key].duration > 0]
     beside = np.searchsorted(np.maximum.accumulate(start), np.array(gone, np.int64))
     seeds[np.minimum(beside, len(slots) - 1)] = seeds[np.maximum(beside - 1, 0)] = True
-    return start, end, seeds
+    return np.stack([start, end]), seeds
 
 
-def _part(task: _Task, mask: Mask, start: Ints, end: Ints) -> _Task:
+def _part(task: Task, mask: Mask, start: Ints, end: Ints) -> Task:
     """The masked lines as a task of their own, between the others where they are."""
     low, last, position = task.low.copy(), task.last.copy(), np.cumsum(mask) - 1
     i, j = task.pairs.T
@@ -375,11 +261,15 @@ def _part(task: _Task, mask: Mask, start: Ints, end: Ints) -> _Task:
     moved = task.locked & (low != task.low)  # no plan: a lock cannot give way
     low, last = np.where(moved, task.low, low), np.where(moved, task.low, last)
     inside, slower = mask[task.steps], (end - start) / task.natural - 1
-    across = task.steps[inside.any(axis=1) & ~inside.all(axis=1)].tolist()
-    pulls = [(int(position[a]), float(slower[b])) if mask[a] else (int(position[b]), float(slower[a])) for a, b in across]
+    across = np.flatnonzero(inside.any(axis=1) & ~inside.all(axis=1))
+    pulls = [
+        (int(position[a]), float(slower[b]), tie) if mask[a] else (int(position[b]), float(slower[a]), tie)
+        for (a, b), tie in zip(task.steps[across].tolist(), task.ties[across].tolist(), strict=True)
+    ]
     cut = {name: getattr(task, name)[mask] for name in ("start", "natural", "shortest", "longest", "locked")}
-    pairs, steps = position[task.pairs[within]], position[task.steps[inside.all(axis=1)]]
-    return replace(task, low=low[mask], last=last[mask], pairs=pairs, steps=steps, pulls=pulls, **cut)
+    both, pairs = inside.all(axis=1), position[task.pairs[within]]
+    cut |= {"steps": position[task.steps[both]], "ties": task.ties[both]}
+    return replace(task, low=low[mask], last=last[mask], pairs=pairs, pulls=pulls, **cut)
 
 
 def _overflow(slots: Sequence[Slot], start: Ints, end: Ints, film: int) -> list[int]:

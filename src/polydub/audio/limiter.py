@@ -41,7 +41,7 @@ def _wished(samples: Samples, ceiling: float, between: bool) -> NDArray[np.float
     """The gain each step of _STEP samples needs alone; inter-sample peaks count. None when none is needed."""
     if samples.size == 0:
         return None
-    loudest = np.abs(samples).max(axis=0)
+    loudest = np.maximum(samples.max(axis=0), -samples.min(axis=0))
     level = np.maximum.reduceat(loudest, np.arange(0, len(loudest), _STEP)).astype(np.float64)
     if between:
         hot, peaks = inter_sample_peaks(samples, ceiling * OVER)

@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from polydub.audio import layouts
 from polydub.types import RATE_HZ, Energies, Samples, Span
 
 CELL = RATE_HZ // 10  # samples of one cell: 100 ms
@@ -28,10 +29,11 @@ _SOS = [
 ]
 
 
-def energies(samples: Samples, start: int, settle: int = 0) -> Energies:
+def energies(samples: Samples, start: int, settle: int = 0, layout: str = "") -> Energies:
     """Measure `samples` (channels, frames) at 48 kHz, which begin at sample `start - settle` of the film.
 
-    The first `settle` frames only let the filter settle. Zero frames give no cells.
+    The first `settle` frames only let the filter settle. Zero frames give no cells. `layout` is ffmpeg's name: surrounds
+    count more and LFE not at all (`layouts.weights`); empty = mono or stereo.
     """
     from scipy.signal import sosfilt
 
@@ -39,12 +41,15 @@ def energies(samples: Samples, start: int, settle: int = 0) -> Energies:
     frames = samples.shape[1] - settle
     if frames <= 0:
         return Energies(first, ())
+    weights = layouts.weights(layout, samples.shape[0])
+    counts = weights > 0
+    roots = np.sqrt(weights[counts])[:, None]
     sums = np.zeros((start + frames - 1) // CELL - first + 1)
-    state = np.zeros((len(_SOS), samples.shape[0], 2))
+    state = np.zeros((len(_SOS), len(roots), 2))
     at = -settle  # of samples counted from `start`
     while at < frames:  # piece by piece: in float64 a whole block would take four times the memory of the sound
         stop = min(at + _PIECE, 0 if at < 0 else frames)
-        piece, state = sosfilt(_SOS, samples[:, settle + at : settle + stop].astype(np.float64), axis=1, zi=state)
+        piece, state = sosfilt(_SOS, samples[:, settle + at : settle + stop][counts] * roots, axis=1, zi=state)
         if at >= 0:
             cells = (start + at + np.arange(stop - at)) // CELL - first
             sums += np.bincount(cells, np.einsum("cn,cn->n", piece, piece), len(sums))
@@ -68,6 +73,17 @@ def integrated(cells: NDArray[np.float64]) -> float:
         return SILENT_LUFS
     kept = kept[_lufs(kept) > _lufs(kept.mean()) - 10]
     return float(_lufs(kept.mean()))
+
+
+def spoken(cells: NDArray[np.float64], spans: Sequence[Span]) -> float:
+    """Loudness in LUFS of all that is heard in `spans`, without a gate (ITU-R BS.1770-1); SILENT_LUFS without any.
+
+    This is what "dialogue-gated" means, with speech known instead of detected. Spans are rounded to cells.
+    """
+    inside = np.zeros(len(cells), bool)
+    for span in spans:
+        inside[max(0, round(span.start * 10)) : max(0, round(span.end * 10))] = True
+    return float(_lufs(cells[inside].mean() / CELL)) if inside.any() else SILENT_LUFS
 
 
 def short_term(cells: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,9 @@
 """Time-scaling of speech without a change of pitch: waveform-similarity overlap-add (WSOLA).
 
 Verhelst and Roelands, "An overlap-add technique based on waveform similarity (WSOLA)", ICASSP 1993. In numpy rather than
-by a library: the same bytes on every call, nothing to install, and on speech at rates of 0.85 to 1.3 no worse than the
-libraries by word errors and predicted quality, in a quarter of the time.
+by a library: the same bytes on every call, nothing to install, and on read speech at rates of 0.9 to 1.3 better by predicted
+quality than Signalsmith's and Rubber Band's stretchers and no worse by word errors, in a third of the time or less. Frames
+of 50 ms that may come from 15 ms around gave 22 % of words wrong where 40 ms and 10 ms gave up to 32 % (unstretched: 22 %).
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 
 from polydub.types import Samples
 
-SIZE = 1920  # one frame: 40 ms at 48 kHz
+SIZE = 2400  # one frame: 50 ms at 48 kHz
 HOP = SIZE // 2
-REACH = 480  # a frame may come from 10 ms before or after its place
+REACH = 720  # a frame may come from 15 ms before or after its place
 COARSE = 6  # the search first looks at the mean of so many samples (8 kHz)
-SHORT = 3 * HOP  # 60 ms; below this there is no room for frames
+SHORT = 3 * HOP  # 75 ms; below this there is no room for frames
 
 
 def stretch(samples: Samples, frames: int) -> Samples:
@@ -25,7 +26,7 @@ def stretch(samples: Samples, frames: int) -> Samples:
 
     First and last samples stay first and last; all channels are cut alike; no output sample exceeds the input's peak.
     `frames` == n returns the input itself; silence stays silence; an empty input gives `frames` of silence. Input or
-    output shorter than 60 ms is resampled instead, which moves its pitch.
+    output shorter than 75 ms is resampled instead, which moves its pitch.
     """
     length = samples.shape[1]
     if frames == length:

@@ -14,6 +14,7 @@ COMMANDS = {
     "translate": ("translate", "Translate a subtitle file, or the subtitles inside a video."),
     "speak": ("speak", "Speak a text into a sound file."),
     "mix": ("mix", "Lay a finished speech track over a video's own sound."),
+    "eval": ("evaluate", "Measure how good a dub is."),
     "sample": ("sample", "Make a small video to try things with."),
     "engines": ("inspect", "Show the engines: what is there, what is missing, what mends it."),
     "doctor": ("inspect", "Check programs, engines, disk and settings."),

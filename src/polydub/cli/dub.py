@@ -18,8 +18,9 @@ from polydub.errors import SOME_FAILED, Cancelled, PolydubError
 SETTINGS = (
     "to", "source_language", "voice", "voice_mode", "asr", "asr_model", "diarization", "speakers", "separation", "mt", "tts",
     "models", "download", "mode", "device", "audio_track", "no_translate", "max_rate", "min_rate",
-    "comfortable_rate", "early_s", "gap_s",
-    "loudness", "lufs", "ducking_db", "audio_bit_rate_kbps", "subs", "subs_format", "format", "output", "store", "offline",
+    "comfortable_rate", "early_s", "gap_s", "shorten", "stretch_video", "max_slowdown",
+    "loudness", "lufs", "ducking_db", "ducking_attack_s", "ducking_release_s", "perspective", "audio_bit_rate_kbps",
+    "subs", "subs_format", "bilingual", "word_times", "burn_in", "font", "together", "format", "output", "store", "offline",
     "strict", "jobs",
 )  # fmt: skip
 
@@ -96,6 +97,10 @@ def _tell(outcome: Outcome, given: dict[str, Any]) -> None:
     output.say_notices(outcome.notices, given["verbose"])
     if not given["as_json"]:
         output.result(str(outcome.film))
+        from polydub.evaluate import key_figures
+
+        for name, value in key_figures(outcome.facts):
+            output.say(f"{name}: {value}")
         output.say(f"report: {outcome.report}")
 
 

@@ -19,6 +19,8 @@ SETTINGS = (
     "loudness",
     "lufs",
     "ducking_db",
+    "ducking_attack_s",
+    "ducking_release_s",
     "audio_bit_rate_kbps",
     "format",
     "store",

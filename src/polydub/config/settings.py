@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
@@ -25,10 +25,14 @@ CHOICES: Mapping[str, str] = MappingProxyType({kind: kind for kind in get_args(E
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """What a programme must measure: integrated loudness in LUFS, highest true peak in dBTP."""
+    """What a programme must measure: integrated loudness in LUFS, highest true peak in dBTP.
+
+    Attributes: dialogue_gated: `lufs` is that of the dialogue alone, measured without a gate (ITU-R BS.1770-1).
+    """
 
     lufs: float
     true_peak_dbtp: float
+    dialogue_gated: bool = False
 
 
 # Sources: EBU R 128; Netflix Sound Mix Specifications; YouTube's and Apple Podcasts' normalisation targets.
@@ -37,7 +41,7 @@ LOUDNESS: Mapping[str, Loudness] = MappingProxyType(
         "streaming": Loudness(-16.0, -1.0),
         "youtube": Loudness(-14.0, -1.0),
         "ebu": Loudness(-23.0, -1.0),
-        "netflix": Loudness(-27.0, -2.0),
+        "netflix": Loudness(-27.0, -2.0, dialogue_gated=True),
         "podcast": Loudness(-16.0, -1.0),
     }
 )
@@ -280,7 +284,7 @@ class Settings(BaseModel):
     def target(self) -> Loudness:
         """What the programme must measure: the profile's values with `lufs` laid over them."""
         profile = LOUDNESS[self.loudness]
-        return profile if self.lufs is None else Loudness(self.lufs, profile.true_peak_dbtp)
+        return profile if self.lufs is None else replace(profile, lufs=self.lufs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,18 +20,18 @@ _TEXT_BYTES = 64 << 20  # more than any subtitle track holds
 _PIPE_BYTES = 1 << 20
 
 
-def decode_blocks(link: Path, track: Track, source: Source, channels: int) -> Decoding:
+def decode_blocks(link: Path, track: Track, source: Source, channels: int, layout: str = "") -> Decoding:
     """One audio track as float32 blocks of shape (channels, BLOCK), the last one shorter; see `Decoding`.
 
     Sample 0 is `source.start`; gaps are filled with silence, overlaps cut, samples that are not finite numbers silent; the
-    length is `source.duration` to the sample, cut or padded with silence. Surround is mixed down by ffmpeg's matrix, scaled
-    so that it cannot pass full scale.
-    Args: link: from `safe_link`. channels: 1 or 2.
+    length is `source.duration` to the sample, cut or padded with silence. What has another layout, at once or on the way, is
+    mixed by ffmpeg's matrix, scaled so that it cannot pass full scale.
+    Args: link: from `safe_link`. channels: of `layout`, ffmpeg's name; empty = mono or stereo.
     Raises: NoAudioTrack; while iterating UnreadableMedia when not one sample could be decoded, EngineFailed.
     """
     if track.kind != "audio":
         raise NoAudioTrack(f"track {track.index} holds no sound", "choose an audio track")
-    return Decoding(link, track, source, channels)
+    return Decoding(link, track, source, channels, layout)
 
 
 class Decoding:
@@ -41,8 +41,9 @@ class Decoding:
     silent now; 0.0 when ffmpeg had nothing to complain of, however short the sound. complaint: what it said last.
     """
 
-    def __init__(self, link: Path, track: Track, source: Source, channels: int) -> None:
+    def __init__(self, link: Path, track: Track, source: Source, channels: int, layout: str = "") -> None:
         self._link, self._track, self._start, self._channels = link, track, source.start, channels
+        self._layout = layout or _LAYOUTS[channels]
         self._frames = round(source.duration * RATE_HZ)
         self.missing_s = 0.0
         self.complaint = ""
@@ -79,7 +80,7 @@ class Decoding:
     def _arguments(self) -> list[str]:
         # Two graphs, joined by a loopback decoder. ffmpeg builds the first one anew whenever the stream changes its rate
         # or layout; if it also kept the time, it would fill in the whole past again at every change.
-        shape = f"aresample={RATE_HZ}:rematrix_maxval=1,aformat=sample_fmts=flt:channel_layouts={_LAYOUTS[self._channels]}"
+        shape = f"aresample={RATE_HZ}:rematrix_maxval=1,aformat=sample_fmts=flt:channel_layouts={self._layout}"
         # Gaps from 30 ms on are filled (two lost AAC frames); smaller ones are jitter of the container's clock. The start
         # is placed to the sample.
         clock = f"aresample={RATE_HZ}:async=1:first_pts=0:min_comp=0.00002:min_hard_comp=0.03"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from polydub.media.aac import AacBlock, Cut, decode_aac, encode_aac_block
 from polydub.media.decode import Decoding, decode_blocks, extract_subtitles
-from polydub.media.flac import join_flac, read_flac, write_flac
-from polydub.media.mux import DubTrack, MuxPlan, SubTrack, mux
+from polydub.media.flac import read_flac, write_flac
+from polydub.media.mux import DubTrack, MuxPlan, Original, SubTrack, mux
 from polydub.media.probe import probe
 from polydub.media.program import SAFE_INPUT, Limits, program, run, safe_link, version
+from polydub.media.splice import join_flac
 
 __all__ = [
     "SAFE_INPUT",
@@ -20,6 +21,7 @@ __all__ = [
     "DubTrack",
     "Limits",
     "MuxPlan",
+    "Original",
     "SubTrack",
     "decode_aac",
     "decode_blocks",

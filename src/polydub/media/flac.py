@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polydub.errors import StoreError
-from polydub.types import BLOCK, RATE_HZ, Samples
+from polydub.types import RATE_HZ, Samples
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 _STEPS = 2.0**23  # libsndfile's own float path scales by 2**23 - 1 one way and 2**23 the other, which drifts
+_PIECE = 4 * RATE_HZ  # samples made integers at once: all of a block would take three times its memory
 _EFFORT = 0.3  # soundfile's 0 to 1; higher gains next to nothing on speech and costs time
 
 
@@ -33,7 +33,8 @@ def write_flac(path: Path, samples: Samples, rate_hz: int = RATE_HZ) -> None:
         with soundfile.SoundFile(
             memory.fileno(), "w", rate_hz, samples.shape[0], "PCM_24", format="FLAC", compression_level=_EFFORT, closefd=False
         ) as file:
-            file.write(_integers(samples))
+            for start in range(0, samples.shape[1], _PIECE):
+                file.write(_integers(samples[:, start : start + _PIECE]))
         memory.seek(0)
         sound = memory.read()
     try:
@@ -57,29 +58,6 @@ def read_flac(path: Path, start: int, frames: int) -> Samples:
     except (OSError, soundfile.SoundFileError) as error:
         raise StoreError("a stored sound cannot be read", "delete the store folder and run again") from error
     return np.ascontiguousarray(found.T, np.float32)
-
-
-def join_flac(blocks: Sequence[Path], out: Path) -> None:
-    """One 24-bit FLAC file of consecutive ones, sample for sample; memory does not grow with the length.
-
-    Decoded and encoded again in one pass: FLAC frames carry their number under two checksums, so copying them would
-    mean rewriting each one, and this runs at several hundred times real time.
-    Raises: StoreError when a block cannot be read or `out` cannot be written; ValueError when there is no block.
-    """
-    import soundfile  # pyright: ignore[reportMissingTypeStubs]
-
-    if not blocks:
-        raise ValueError("there is nothing to join")
-    try:
-        with soundfile.SoundFile(blocks[0]) as first:
-            channels = first.channels
-        with soundfile.SoundFile(out, "w", RATE_HZ, channels, "PCM_24", format="FLAC", compression_level=_EFFORT) as joined:
-            for block in blocks:
-                with soundfile.SoundFile(block) as file:
-                    while len(part := file.read(BLOCK, dtype="int32", always_2d=True)):
-                        joined.write(part)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise StoreError("a full-length sound file could not be written", "free some space or give another --output") from error
 
 
 def _integers(samples: Samples) -> NDArray[np.int32]:

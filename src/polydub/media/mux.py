@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from polydub.errors import BadSettings
+from polydub.media import tags
 from polydub.media.program import SAFE_INPUT, on_film_clock, run
 from polydub.types import Notice, Source, Track
 
@@ -20,6 +21,7 @@ _MKV_AUDIO = _MP4_AUDIO | {
     *("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_s16be", "pcm_s24be", "pcm_s32be"),
 }
 _MKV_SUBTITLES = frozenset({"subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"})
+_HANDLERS = {"v": "VideoHandler", "a": "SoundHandler", "s": "SubtitleHandler"}
 _COVERS = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg")}
 
 
@@ -27,7 +29,8 @@ _COVERS = {"png": ("cover.png", "image/png"), "mjpeg": ("cover.jpg", "image/jpeg
 class DubTrack:
     """A dub to put in: an ADTS file whose sample 0 is the film's first moment.
 
-    Attributes: language: BCP-47. iso639_2: its three-letter (terminology) code, all that either container can hold here.
+    Attributes: language: BCP-47. iso639_2: its three-letter code, for players that know no other: bibliographic ("ger") in
+    Matroska, terminological ("deu") in MP4.
     """
 
     path: Path
@@ -49,13 +52,25 @@ class SubTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """The source's track that was dubbed. `language`, `iso639_2`, `title` override what the source says of it; "" keeps it."""
+
+    track: Track
+    language: str = ""
+    iso639_2: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MuxPlan:
     """What goes into one file, in this order: pictures, dubs, the original sound, other sound, new then old subtitles.
 
+    At most one dub may be default, and at most one of the subtitles.
+
     Attributes:
         link: the source, from `safe_link`.
-        keep_original: the track that was dubbed, kept without its default flag; None leaves all of the source's sound out.
-        original_iso639_2, original_title: override what the source says of that track; empty keeps it.
+        original: the track that was dubbed, kept without its default flag; None leaves all of the source's sound out.
+        picture: from `safe_link`, a file whose first video track, on the film's clock, is taken for the source's first one.
     """
 
     link: Path
@@ -63,9 +78,8 @@ class MuxPlan:
     container: Literal["mkv", "mp4"]
     dubs: tuple[DubTrack, ...]
     subtitles: tuple[SubTrack, ...] = ()
-    keep_original: Track | None = None
-    original_iso639_2: str = ""
-    original_title: str = ""
+    original: Original | None = None
+    picture: Path | None = None
 
 
 def mux(plan: MuxPlan, out: Path, on_progress: Callable[[float], None] | None = None) -> tuple[Notice, ...]:
@@ -76,9 +90,10 @@ def mux(plan: MuxPlan, out: Path, on_progress: Callable[[float], None] | None = 
     Raises: BadSettings when MP4 cannot hold the picture, and what `run` raises.
     """
     with tempfile.TemporaryDirectory(prefix="mux-", dir=out.parent) as folder:
-        file = _File(plan)
+        file = _File(plan, bcp47=_known_tags(plan))
         _pictures(file)
-        _sound(file)
+        _dubs(file)
+        _source_sound(file)
         _subtitles(file)
         _attachments(file, Path(folder))
         arguments = [*_inputs(plan), *file.options, *_finish(plan), f"file:{out}"]
@@ -88,39 +103,65 @@ def mux(plan: MuxPlan, out: Path, on_progress: Callable[[float], None] | None = 
                 on_progress(min(1.0, done_s / plan.source.duration))
 
         run(arguments, stage="mux", on_progress=tell)
+        tags.settle(out, plan.container)
         if plan.container == "mp4" and not file.shows_subtitles:
-            _hide_subtitles(out)
+            tags.hide_subtitles(out)
         tell(plan.source.duration)
     return tuple(file.notices)
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a track says of itself; "" leaves what it has. `language` is BCP-47, `iso639_2` the code beside it."""
+
+    language: str = ""
+    iso639_2: str = ""
+    title: str = ""
+
+
 @dataclass
 class _File:
-    """The output while it is being described: its options, and how many streams of each type it has."""
+    """The output while it is being described: its options, and how many streams of each type it has.
+
+    `bcp47`: tags that the source has for its tracks.
+    """
 
     plan: MuxPlan
     options: list[str] = field(default_factory=list[str])
+    bcp47: Mapping[int, str] = field(default_factory=dict[int, str])
     notices: list[Notice] = field(default_factory=list[Notice])
     counts: Counter[str] = field(default_factory=Counter[str])
     shows_subtitles: bool = False
 
-    def add(
-        self, kind: str, selector: str, codec: str = "copy", disposition: str = "", tags: Mapping[str, str] | None = None
-    ) -> None:
+    def add(self, kind: str, selector: str, codec: str = "copy", disposition: str = "", label: Label | None = None) -> None:
         """Append a stream: `kind` is v, a, s or t, `selector` an input stream such as "0:1"."""
         stream = f"{kind}:{self.counts[kind]}"
         self.counts[kind] += 1
         self.options += ["-map", selector, f"-c:{stream}", codec]
         if disposition:
             self.options += [f"-disposition:{stream}", disposition]
-        self.tag(stream, tags or {})
+        if label is not None:
+            self.tag(stream, self._named(kind, label))
 
-    def tag(self, stream: str, tags: Mapping[str, str]) -> None:
+    def _named(self, kind: str, label: Label) -> dict[str, str]:
+        title = tags.room_for(label.language, label.title, self.plan.container)
+        if self.plan.container == "mkv":
+            return {"language": label.iso639_2, "title": title}
+        handler = title  # players show it as the title
+        if title != label.title:
+            handler = tags.room_for(label.language, label.title or _HANDLERS[kind], "mp4")
+        return {"language": label.iso639_2, "title": label.title, "handler_name": handler}
+
+    def tag(self, stream: str, values: Mapping[str, str]) -> None:
         """Set metadata of an output stream; empty values leave what it has."""
-        handler = {"handler_name": tags.get("title", "")} if self.plan.container == "mp4" else {}  # players show it as title
-        for name, value in {**tags, **handler}.items():
+        for name, value in values.items():
             if value:
                 self.options += [f"-metadata:s:{stream}", f"{name}={value}"]
+
+    def kept(self, track: Track) -> Label:
+        """What a track of the source is called, as far as ffmpeg would not see to it."""
+        language = self.bcp47.get(track.index, "")
+        return Label(language, title=track.title if language else "")
 
     def dropped(self, track: Track, what: str) -> None:
         """Tell that a track could not be kept."""
@@ -135,30 +176,54 @@ def _inputs(plan: MuxPlan) -> list[str]:
     for kind, tracks in (("aac", plan.dubs), ("srt", plan.subtitles)):
         for track in tracks:
             arguments += ["-protocol_whitelist", "file", "-f", kind, "-i", f"file:{track.path}"]
+    if plan.picture:
+        arguments += [*SAFE_INPUT, "-i", f"file:{plan.picture}"]
     return arguments
+
+
+def _known_tags(plan: MuxPlan) -> dict[int, str]:
+    """BCP-47 tags of the source's tracks by index; none where its tracks cannot be told from what ffmpeg made of them."""
+    found = tags.bcp47(plan.link) if plan.source.container in ("mov", "matroska") else ()
+    tracks = [track for track in plan.source.tracks if track.kind != "attachment"]
+    if len(found) != len(tracks):
+        return {}
+    return {track.index: tag for track, tag in zip(tracks, found, strict=True) if tag}
 
 
 def _pictures(file: _File) -> None:
     mp4 = file.plan.container == "mp4"
-    for track in file.plan.source.of("video"):
+    for number, track in enumerate(file.plan.source.of("video")):
+        if file.plan.picture and number == 0:
+            _new_picture(file, track)
+            continue
         if mp4 and track.codec not in _MP4_VIDEO:
             raise BadSettings(f"MP4 cannot hold {track.codec or 'this'} video", "use --format mkv")
         if mp4 and track.codec == "hevc":
             file.options += [f"-tag:v:{file.counts['v']}", "hvc1"]  # the tag that Apple's players know
-        file.add("v", f"0:{track.index}")
+        file.add("v", f"0:{track.index}", label=file.kept(track))
 
 
-def _sound(file: _File) -> None:
+def _new_picture(file: _File, old: Track) -> None:
     plan = file.plan
-    for number, dub in enumerate(plan.dubs, 1):
-        flags = "default+dub" if dub.default else "dub"
-        file.add("a", f"{number}:0", "copy", flags, {"language": dub.iso639_2, "title": dub.title})
-    original = plan.keep_original
+    number = 1 + len(plan.dubs) + len(plan.subtitles)
+    language = "" if old.language == "und" else old.language
+    label = Label(file.bcp47.get(old.index, ""), language, old.title)
+    file.add("v", f"{number}:v:0", "copy", "default" if old.default else "0", label)
+
+
+def _dubs(file: _File) -> None:
+    for number, dub in enumerate(file.plan.dubs, 1):
+        label = Label(dub.language, dub.iso639_2, dub.title)
+        file.add("a", f"{number}:0", "copy", "default+dub" if dub.default else "dub", label)
+
+
+def _source_sound(file: _File) -> None:
+    plan, original = file.plan, file.plan.original
     if original is None:
         return
-    others = [track for track in plan.source.of("audio") if track.index != original.index]
+    others = [track for track in plan.source.of("audio") if track.index != original.track.index]
     holds = _MP4_AUDIO if plan.container == "mp4" else _MKV_AUDIO
-    for track in (original, *others):
+    for track in (original.track, *others):
         codec = "copy"
         if track.codec not in holds:
             codec = "aac"
@@ -167,26 +232,27 @@ def _sound(file: _File) -> None:
             )
             file.notices.append(Notice("original-re-encoded", text, "info"))
             file.options += [f"-b:a:{file.counts['a']}", f"{96 * max(track.channels, 1)}k"]
-        mine = track.index == original.index
-        tags = {"language": plan.original_iso639_2, "title": plan.original_title} if mine else None
-        file.add("a", f"0:{track.index}", codec, "-default+original" if mine else "-default", tags)
+        label, flags = file.kept(track), "-default"
+        if track.index == original.track.index:
+            language, flags = original.language or label.language, "-default+original"
+            label = Label(language, original.iso639_2, original.title or track.title)
+        file.add("a", f"0:{track.index}", codec, flags, label)
 
 
 def _subtitles(file: _File) -> None:
     plan = file.plan
     mp4 = plan.container == "mp4"
     for number, new in enumerate(plan.subtitles, 1 + len(plan.dubs)):
-        tags = {"language": new.iso639_2, "title": new.title}
-        file.add("s", f"{number}:0", "mov_text" if mp4 else "subrip", "default" if new.default else "0", tags)
-    shown = any(new.default for new in plan.subtitles)
-    file.shows_subtitles = shown
+        label = Label(new.language, new.iso639_2, new.title)
+        file.add("s", f"{number}:0", "mov_text" if mp4 else "subrip", "default" if new.default else "0", label)
+    file.shows_subtitles = any(new.default for new in plan.subtitles)
     for track in plan.source.of("subtitle"):
         if not track.text if mp4 else not (track.text or track.codec in _MKV_SUBTITLES):
             file.dropped(track, "subtitle track")
             continue
-        file.shows_subtitles |= track.default
         codec = "mov_text" if mp4 else "copy" if track.codec in _MKV_SUBTITLES else "subrip"
-        file.add("s", f"0:{track.index}", codec, "-default" if shown else "")
+        file.add("s", f"0:{track.index}", codec, "-default" if file.shows_subtitles else "", file.kept(track))
+        file.shows_subtitles |= track.default
 
 
 def _attachments(file: _File, folder: Path) -> None:
@@ -225,40 +291,3 @@ def _finish(plan: MuxPlan) -> list[str]:
     if plan.container == "mp4":
         return [*kept, *same_bytes, "-movflags", "+faststart", "-write_tmcd", "0", "-f", "mp4"]
     return [*kept, *same_bytes, "-f", "matroska"]
-
-
-def _hide_subtitles(mp4: Path) -> None:
-    """Clear the "enabled" flag of all subtitle tracks: ffmpeg sets it for the first one, and players then show it unasked."""
-    with mp4.open("r+b") as file:
-        for name, at, end in _boxes(file, 0, mp4.stat().st_size):
-            if name != b"moov":
-                continue
-            for track, begin, stop in _boxes(file, at, end):
-                inside = {kind: place for kind, place, _ in _boxes(file, begin, stop)} if track == b"trak" else {}
-                if inside and _handler(file, inside[b"mdia"], stop) in (b"sbtl", b"text", b"subt"):
-                    file.seek(inside[b"tkhd"] + 3)  # behind the version: three bytes of flags, bit 0 of the last
-                    flags = file.read(1)[0]
-                    file.seek(-1, 1)
-                    file.write(bytes([flags & ~1]))
-
-
-def _handler(file: BinaryIO, media: int, end: int) -> bytes:
-    for name, at, _ in _boxes(file, media, end):
-        if name == b"hdlr":
-            file.seek(at + 8)
-            return file.read(4)
-    return b""
-
-
-def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, begin of the content and end of each box of an MP4 file between two places."""
-    while at + 8 <= end:
-        file.seek(at)
-        head = file.read(16)
-        size, begin = int.from_bytes(head[:4], "big"), at + 8
-        if size == 1:
-            size, begin = int.from_bytes(head[8:16], "big"), at + 16
-        if size < 8:
-            return
-        yield head[4:8], begin, at + size
-        at += size

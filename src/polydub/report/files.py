@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from polydub.pipeline import Result
 from polydub.report import exports, model
 from polydub.runner import Run
 from polydub.stages.listen import PEAKS_HZ
-from polydub.types import Turn
+from polydub.types import Line, Phrase, Placement, Span, Turn, seconds
 from polydub.wants import Wanted
 
 
@@ -27,35 +28,36 @@ class Wrapping:
     debug: bool = False
 
 
-def write_files(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> Path:
-    """Writes everything that is not film or stem; equal files are left alone. Returns the path of the HTML report."""
+def write_files(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> tuple[Path, model.Report]:
+    """Writes everything that is not film or stem; equal files are left alone. Returns the HTML report's path and the report."""
     from polydub.report.page import Waves, render_page
 
     folder, target, media = run.project, want.target, wrapping.media
     title = f"{media.stem} {target}"
-    fps = next((t.fps for t in result.source.of("video")), 0.0)
+    fps = next((t.fps for t in result.footage.source.of("video")), 0.0)
     texts: dict[str, str | bytes] = {
         "transcript.json": exports.transcript(result.script),
         "diarization.json": _json([{"start": t.start, "end": t.end, "speaker": t.speaker} for t in _turns(result)]),
         "diarization.rttm": exports.rttm(media.stem, _turns(result)),
         f"script.{target}.json": _script(result, target),
-        f"dub.{target}.edl": exports.edl(title, result.placed, fps),
-        f"dub.{target}.otio": exports.otio(title, result.placed, f"stems/dub.{target}.flac"),
+        f"dub.{target}.edl": exports.edl(title, result.said.placed, fps, f"stems/dub.{target}.flac"),
+        f"dub.{target}.otio": exports.otio(title, result.said.placed, f"stems/dub.{target}.flac", target),
     }
     for sub in result.subtitles:
         if sub.format in want.delivery.subs_formats:
-            texts[f"subs/{media.stem}.{sub.language}.{sub.format}"] = run.store.path(sub.file).read_bytes()
+            texts[f"subs/{media.stem}.{sub.tag}.{sub.format}"] = run.store.path(sub.file).read_bytes()
     if wrapping.debug:
         texts |= {f"debug/segments/{line.id}.json": line.model_dump_json(indent=1) + "\n" for line in _lines(result)}
     for name, text in texts.items():
         project.write(folder / name, text)
     report = make_report(run, result, want, wrapping)
     project.write(folder / f"report.{target}.json", model.dump(report))
-    curves = result.sounds.levels.before.curve, result.after.curve
-    waves = Waves(result.listened.heard.peaks, result.dub_peaks, *curves, PEAKS_HZ)
+    dub_peaks = tuple(peak for r in result.mastered.rendered for peak in r.dub_peaks)
+    curves = result.sounds.levels.before.curve, result.mastered.after.curve
+    waves = Waves(result.footage.listened.heard.peaks, dub_peaks, *curves, PEAKS_HZ)
     page = folder / f"report.{target}.html"
     project.write(page, render_page(report, waves))
-    return page
+    return page, report
 
 
 def make_report(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> model.Report:
@@ -82,6 +84,7 @@ def make_report(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> m
         ),
         loudness=_loudness(result, want),
         sound=_sound(result),
+        picture=_picture(result),
         speakers=_speakers(result),
         lines=lines,
         timing=model.timing_scores(lines),
@@ -90,15 +93,16 @@ def make_report(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> m
 
 
 def _source(result: Result, media: Path) -> model.SourceFacts:
-    picture = next(iter(result.source.of("video")), None)
+    film = result.footage
+    picture = next(iter(film.source.of("video")), None)
     return model.SourceFacts(
         name=media.name,
-        duration=round(result.source.duration, 3),
+        duration=round(film.source.duration, 3),
         width=picture.width if picture else 0,
         height=picture.height if picture else 0,
         fps=picture.fps if picture else 0.0,
         codec=picture.codec if picture else "",
-        audio_track=result.source.of("audio").index(result.track),
+        audio_track=film.source.of("audio").index(film.track),
         language=result.script.language,
     )
 
@@ -119,15 +123,17 @@ def _engines(run: Run) -> tuple[model.EngineChoice, ...]:
 def _loudness(result: Result, want: Wanted) -> model.LoudnessFacts:
     levels = result.sounds.levels
     return model.LoudnessFacts(
-        target_lufs=want.mixing.target_lufs,
+        target_lufs=result.sounds.goal.lufs,
         before_lufs=levels.before.integrated,
-        after_lufs=result.after.integrated,
+        after_lufs=result.mastered.after.integrated,
         before_true_peak_dbtp=levels.before.true_peak,
-        after_true_peak_dbtp=result.after.true_peak,
+        after_true_peak_dbtp=result.mastered.after.true_peak,
         true_peak_limit_dbtp=want.mixing.true_peak_dbtp,
-        range_lu=result.after.range_lu,
+        range_lu=result.mastered.after.range_lu,
         dialogue_lufs=levels.dialogue if levels.dialogue > -120 else None,
-        gain_db=result.sounds.gain_db,
+        gain_db=result.mastered.gain_db,
+        dialogue_gated_lufs=result.mastered.after.dialogue_gated,
+        goal="dialogue" if result.sounds.goal.dialogue else "programme",
     )
 
 
@@ -141,46 +147,73 @@ def _sound(result: Result) -> model.SoundFacts:
     )
 
 
+def _picture(result: Result) -> model.PictureFacts:
+    clock = result.footage.clock
+    return model.PictureFacts(added_s=clock.added_s, slowest=round(clock.slowest, 4), burnt_in=result.picture is not None)
+
+
 def _speakers(result: Result) -> tuple[model.SpeakerFacts, ...]:
     talk: dict[str, float] = {}
     for turn in _turns(result):
         talk[turn.speaker] = talk.get(turn.speaker, 0.0) + turn.duration
-    voices, reasons = result.cast.casting.voices, result.cast.reasons
+    voices, reasons, paces = result.cast.casting.voices, result.cast.reasons, result.said.paces
     return tuple(
-        model.SpeakerFacts(id=s.id, talk_s=round(talk.get(s.id, 0.0), 3), voice=voices[s.id].name, reason=reasons[s.id])
+        model.SpeakerFacts(
+            id=s.id,
+            talk_s=round(talk.get(s.id, 0.0), 3),
+            voice=voices[s.id].name,
+            reason=reasons[s.id],
+            pace_error=round(paces[s.id].error, 4) if s.id in paces else None,
+        )
         for s in result.script.speakers
     )
 
 
 def _lines(result: Result) -> tuple[model.ReportLine, ...]:
     """One row for each line; a line that says nothing lasts 0 s at rate 1."""
-    placed = {p.id: p for p in result.placed}
-    rows: list[model.ReportLine] = []
-    for line in result.lines:
-        p = placed.get(line.id)
-        rows.append(
-            model.ReportLine(
-                id=line.id,
-                speaker=line.speaker,
-                source_text=line.source_text,
-                text=line.text,
-                source_start=line.start,
-                source_end=line.end,
-                start=p.start if p else line.start,
-                duration=p.duration if p else 0.0,
-                natural_duration=p.natural_duration if p else 0.0,
-                rate=p.rate if p else 1.0,
-                shift=p.shift if p else 0.0,
-                overflow=p.overflow if p else 0.0,
-                voice=result.cast.casting.voices[line.speaker].name,
-            )
-        )
-    return tuple(rows)
+    placed: dict[str, list[Placement]] = {}
+    for p in result.said.placed:
+        placed.setdefault(p.line, []).append(p)
+    phrases = {p.id: p for p in result.said.phrases}
+    return tuple(_line(result, line, placed.get(line.id, []), phrases) for line in result.footage.lines)
+
+
+def _line(result: Result, line: Line, placed: Sequence[Placement], phrases: Mapping[str, Phrase]) -> model.ReportLine:
+    choice = result.said.choices.get(line.id)
+    changed = choice is not None and choice.kind != "normal"
+    heard = Span(phrases[placed[0].id].start, phrases[placed[-1].id].end) if placed else Span(line.start, line.end)
+    start = placed[0].start if placed else line.start
+    natural, lasts = sum(p.natural_duration for p in placed), sum(p.duration for p in placed)
+    return model.ReportLine(
+        id=line.id,
+        speaker=line.speaker,
+        source_text=line.source_text,
+        text=choice.text if choice else line.text,
+        cue_start=line.start,
+        cue_end=line.end,
+        source_start=heard.start,
+        source_end=heard.end,
+        start=start,
+        duration=seconds(placed[-1].start + placed[-1].duration - start) if placed else 0.0,
+        natural_duration=seconds(natural),
+        rate=(placed[0].rate if len(placed) == 1 else round(natural / lasts, 4)) if lasts else 1.0,
+        shift=placed[0].shift if placed else 0.0,
+        overflow=seconds(sum(p.overflow for p in placed)),
+        voice=result.cast.casting.voices[line.speaker].name,
+        wording=choice.kind if choice else "normal",
+        normal_text=line.text if changed else "",
+        removed=choice.removed if choice else (),
+        phrases=tuple(
+            model.PhraseFacts(start=p.start, duration=p.duration, rate=p.rate, text=phrases[p.id].text)
+            for p in (placed if len(placed) > 1 else ())
+        ),
+    )
 
 
 def _outputs(result: Result, folder: Path) -> tuple[model.Output, ...]:
     """The big files; the small ones lie beside them under fixed names."""
-    made = [(result.film, "video"), *((path, "stem") for path in result.stems.values())]
+    film = [(result.film, "video")] if result.film else []
+    made = [*film, *((path, "stem") for path in result.stems.values())]
     return tuple(
         model.Output(path=path.relative_to(folder).as_posix(), kind=kind, bytes=path.stat().st_size) for path, kind in made
     )
@@ -189,14 +222,15 @@ def _outputs(result: Result, folder: Path) -> tuple[model.Output, ...]:
 def _turns(result: Result) -> tuple[Turn, ...]:
     """Who speaks when: as heard, else as the texts tell."""
     speech = (s for s in result.script.segments if s.kind == "speech")
-    return result.listened.turns or tuple(Turn(s.start, s.end, s.speaker) for s in speech)
+    return result.footage.listened.turns or tuple(Turn(s.start, s.end, s.speaker) for s in speech)
 
 
 def _script(result: Result, target: str) -> str:
+    spoken = {id_: choice.text for id_, choice in result.said.choices.items()}
     lines = [
         {"id": x.id, "speaker": x.speaker, "start": x.start, "end": x.end, "source_text": x.source_text, "text": x.text,
-         "seed": x.seed, "locked": x.locked}
-        for x in result.lines
+         "short": x.short, "long": x.long, "spoken": spoken.get(x.id, x.text), "seed": x.seed, "locked": x.locked}
+        for x in result.footage.lines
     ]  # fmt: skip
     voices = {speaker: voice.name for speaker, voice in result.cast.casting.voices.items()}
     return _json({"language": target, "voices": voices, "lines": lines})

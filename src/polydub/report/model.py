@@ -96,6 +96,8 @@ class LoudnessFacts(_Block):
     after_true_peak_dbtp: float = Field(description="true peak of the dub, dBTP")
     true_peak_limit_dbtp: float = Field(description="true peak that must not be passed, dBTP")
     range_lu: float = Field(ge=0, description="loudness range of the dub by EBU Tech 3342, LU")
+    dialogue_gated_lufs: float | None = Field(default=None, description="loudness of the dub while somebody speaks, LUFS")
+    goal: Literal["programme", "dialogue"] = Field(default="programme", description="what of the dub is to be at the target")
     dialogue_lufs: float | None = Field(description="loudness of the source's dialogue, LUFS; null when it has none")
     gain_db: float = Field(description="gain of the whole mix on the way to the target, dB")
 
@@ -106,6 +108,14 @@ class SceneFacts(_Block):
     start: Seconds = Field(description="begin of the scene, seconds")
     end: Seconds = Field(description="end of the scene, seconds")
     lufs: float = Field(description="loudness of the dialogue, LUFS")
+
+
+class PictureFacts(_Block):
+    """What was done to the picture; it is copied unless subtitles were drawn into it."""
+
+    added_s: Seconds = Field(default=0.0, description="by how much slowing it down made the film longer, seconds")
+    slowest: float = Field(default=1.0, ge=1, description="largest factor by which it was slowed down")
+    burnt_in: bool = Field(default=False, description="subtitles were drawn into it, so it was encoded anew")
 
 
 class SoundFacts(_Block):
@@ -126,17 +136,31 @@ class SpeakerFacts(_Block):
     talk_s: Seconds = Field(description="how long they speak in the source, seconds")
     voice: Text = Field(description="voice in the dub")
     reason: Text = Field(description="how that voice was found")
+    pace_error: float | None = Field(
+        default=None, ge=0, description="mean relative error of the lengths that were predicted of this voice; null if unused"
+    )
+
+
+class PhraseFacts(_Block):
+    """A part of a line that is spoken as a take of its own, since the source pauses before and after it."""
+
+    start: Seconds = Field(description="audible onset, seconds")
+    duration: Seconds = Field(description="length as placed, seconds")
+    rate: float = Field(ge=0, description="natural length / length as placed")
+    text: Text = Field(description="what is said in it")
 
 
 class ReportLine(_Block):
-    """One dubbed line; times are seconds on the source's clock, rounded to 1 ms."""
+    """One dubbed line; times are seconds on the film's clock, rounded to 1 ms."""
 
     id: Text = Field(description="id of the line")
     speaker: Text = Field(description="id of who speaks")
     source_text: Text = Field(description="what is said in the source")
     text: Text = Field(description="what is said in the dub")
-    source_start: Seconds = Field(description="when the source begins to speak, seconds")
-    source_end: Seconds = Field(description="when the source stops, seconds")
+    cue_start: Seconds = Field(description="when the line begins by its text, seconds")
+    cue_end: Seconds = Field(description="when the line ends by its text, seconds")
+    source_start: Seconds = Field(description="when the source begins to be heard; cue_start where nobody listened, seconds")
+    source_end: Seconds = Field(description="when the source stops being heard; cue_end where nobody listened, seconds")
     start: Seconds = Field(description="audible onset of the dub, seconds")
     duration: Seconds = Field(description="length of the dub as placed, seconds")
     natural_duration: Seconds = Field(description="length of the trimmed take at the engine's default rate, seconds")
@@ -144,6 +168,12 @@ class ReportLine(_Block):
     shift: float = Field(description="start - source_start, seconds; above 0 is late")
     overflow: Seconds = Field(description="talk-over that could not be avoided, seconds")
     voice: Text = Field(description="name of the voice")
+    wording: Literal["normal", "short", "long", "shortened"] = Field(
+        default="normal", description="which of its wordings is spoken; shortened: the normal one without some words"
+    )
+    normal_text: Text = Field(default="", description='the normal wording where another one is spoken; "" otherwise')
+    removed: tuple[Text, ...] = Field(default=(), description="words that were left out of the normal wording")
+    phrases: tuple[PhraseFacts, ...] = Field(default=(), description="parts between pauses; empty when it is one")
 
 
 class Timing(_Block):
@@ -195,6 +225,7 @@ class Report(_Block):
     notices: tuple[ReportNotice, ...] = Field(description="what a person should look at, in order of stages")
     loudness: LoudnessFacts
     sound: SoundFacts = SoundFacts()
+    picture: PictureFacts = PictureFacts()
     speakers: tuple[SpeakerFacts, ...] = Field(default=(), description="who speaks, in order of first appearance")
     lines: tuple[ReportLine, ...] = Field(description="lines in order of time")
     timing: Timing

@@ -261,7 +261,7 @@ def _lines(report: Report) -> str:
             noticed.setdefault(notice.line, []).append(notice.text)
     body = "\n".join(_table_row(report, n, line, noticed.get(line.id, ())) for n, line in enumerate(report.lines))
     kinds = (("", "all lines"), ("fast", "faster than 1.15×"), ("late", "shifted by more than 0.3 s"))
-    kinds += (("over", "talking over the next"), ("noted", "with a notice"))
+    kinds += (("over", "talking over the next"), ("worded", "in other words"), ("noted", "with a notice"))
     options = "".join(f'<option value="{value}">{name}</option>' for value, name in kinds)
     return (
         '<section id="lines"><h2>Lines</h2><div class="tools" hidden>'
@@ -280,6 +280,7 @@ def _table_row(report: Report, number: int, line: ReportLine, notices: Iterable[
         "fast": line.rate > COMFORTABLE_RATE,
         "late": abs(line.shift) > DRIFT_S,
         "over": line.overflow > 0,
+        "worded": line.wording != "normal",
         "noted": bool(notices),
     }
     onset = round(line.start, 2)
@@ -288,10 +289,19 @@ def _table_row(report: Report, number: int, line: ReportLine, notices: Iterable[
         f'<tr id="l{number}" data-kind="{" ".join(name for name, on in flags.items() if on)}"><td>{text(line.id)}</td>'
         f'<td class="number">{start}</td><td>{user(line.speaker)}<br><span class="quiet">{text(line.voice)}</span></td>'
         f'<td lang="{text(report.source.language)}" dir="auto">{text(line.source_text)}</td>'
-        f'<td lang="{text(report.target_language)}" dir="auto">{text(line.text)}</td>'
+        f'<td lang="{text(report.target_language)}" dir="auto">{text(line.text)}{_worded(line)}</td>'
         f'<td class="number">{_signed(line.shift, 2, plus=True)} s</td><td class="number">{_meter(line.rate)}</td>'
         f"<td>{'<br>'.join(map(user, notices))}</td></tr>"
     )
+
+
+def _worded(line: ReportLine) -> str:
+    """What is said instead of the normal wording, and in how many parts."""
+    kinds = {"shortened": f"without: {', '.join(line.removed)}", "short": "the short wording", "long": "the long wording"}
+    notes = [kinds[line.wording]] if line.wording in kinds else []
+    if line.phrases:
+        notes.append(f"in {len(line.phrases)} parts, with the original's pauses")
+    return f'<br><span class="quiet" lang="en" dir="ltr">{user("; ".join(notes))}</span>' if notes else ""
 
 
 def _meter(rate: float) -> str:

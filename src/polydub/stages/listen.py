@@ -67,21 +67,26 @@ def audio_track(source: Source, wanted: int | None) -> Track:
     return tracks[wanted - 1] if wanted is not None else next((t for t in tracks if t.default), tracks[0])
 
 
-@stage("extract")
+@stage("extract", version=2)
 def extract(work: Work, source: Source, track: Track) -> Heard:
-    """One audio track as 48 kHz blocks on the film's clock (mono stays mono, everything else becomes stereo)."""
+    """One audio track as 48 kHz blocks on the film's clock, in the layout that the track has at its begin.
+
+    Layouts that AAC cannot tell by a number become the nearest that it can, or stereo, with a notice.
+    """
+    from polydub.audio import layouts
     from polydub.media import ffmpeg
 
     link = ffmpeg.safe_link(work.path(source.media), work.scratch)
-    channels = 1 if track.channels == 1 else 2
-    decoded = ffmpeg.decode_blocks(link, track, source, channels)
+    layout = _layout(work, track)
+    channels = len(layouts.channels(layout))
+    decoded = ffmpeg.decode_blocks(link, track, source, channels, layout)
     film = round(source.duration * RATE_HZ)
     done: list[_Block] = []
     with ThreadPoolExecutor(work.jobs) as threads:
         waiting: deque[Future[_Block]] = deque()
         before: Samples | None = None
         for index, samples in enumerate(decoded):
-            waiting.append(threads.submit(_keep_block, work, index, samples, before))
+            waiting.append(threads.submit(_keep_block, work, (index, layout), samples, before))
             before = samples
             if len(waiting) > work.jobs:  # memory stays flat however long the film is
                 done.append(waiting.popleft().result())
@@ -92,8 +97,22 @@ def extract(work: Work, source: Source, track: Track) -> Heard:
         work.notice(Notice("sound-cut-short", text))
     loudest = max((block.true_peak for block in done), default=0.0)
     peaks = tuple(peak for block in done for peak in block.peaks)
-    sound = Sound(tuple(block.file for block in done), channels, film)
+    sound = Sound(tuple(block.file for block in done), channels, film, layout if channels > 2 else "")
     return Heard(sound, tuple(block.energies for block in done), loudest, peaks)
+
+
+def _layout(work: Work, track: Track) -> str:
+    """In which layout the sound of `track` is kept; a notice tells when it is another one."""
+    from polydub.audio import layouts
+
+    layout = layouts.carrier(track.layout, track.channels)
+    if track.channels > 2 and layout != track.layout:
+        what = f"the sound of track {track.index} ({track.layout or f'{track.channels} channels'})"
+        if layout == "stereo":
+            work.notice(Notice("layout-downmixed", f"{what} is mixed down to stereo: its layout is not known or not supported"))
+        else:
+            work.notice(Notice("layout-changed", f"{what} becomes {layout}", "info"))
+    return layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +123,18 @@ class _Block:
     peaks: tuple[float, ...]
 
 
-def _keep_block(work: Work, index: int, samples: Samples, before: Samples | None) -> _Block:
-    """Writes one block and measures it; `before` is the block in front, whose end settles the filter."""
+def _keep_block(work: Work, which: tuple[int, str], samples: Samples, before: Samples | None) -> _Block:
+    """Writes block number which[0] of layout which[1] and measures it; `before` is the one in front: it settles the filter."""
     import numpy as np
 
     from polydub.audio import loudness, signal
     from polydub.media.flac import write_flac
 
+    index, layout = which
     file = work.scratch / f"{index}.flac"
     write_flac(file, samples)
     lead = samples[:, :0] if before is None else before[:, -loudness.SETTLE :]
-    energies = loudness.energies(np.concatenate([lead, samples], axis=1), index * BLOCK, lead.shape[1])
+    energies = loudness.energies(np.concatenate([lead, samples], axis=1), index * BLOCK, lead.shape[1], layout)
     columns = signal.peaks(samples, RATE_HZ // PEAKS_HZ)
     peaks = tuple(round(float(value), 3) for value in columns)
     return _Block(work.keep(file), energies, round(loudness.true_peak(samples), 6), peaks)
@@ -125,20 +145,24 @@ LEAD_S = 2.0  # heard before a block so that the detector knows where it is; dro
 
 @dataclass(frozen=True, slots=True)
 class Nearby:
-    """A block of a Sound with its neighbours: `blocks` begin with number `first`; `number` is the one that is meant."""
+    """A block of a Sound with its neighbours: `blocks` begin with number `first`; `number` is the one that is meant.
+
+    Attributes: frames: of the whole sound. layout: its channels, as in Sound.
+    """
 
     number: int
     first: int
     blocks: tuple[Artifact, ...]
     frames: int
+    layout: str = ""
 
 
 def nearby(sound: Sound) -> tuple[Nearby, ...]:
-    """Each block of `sound` with the one before and the one after it; `frames` are those of the whole sound."""
+    """Each block of `sound` with the one before and the one after it."""
     made: list[Nearby] = []
     for number in range(len(sound.blocks)):
         first = max(0, number - 1)
-        made.append(Nearby(number, first, sound.blocks[first : number + 2], sound.frames))
+        made.append(Nearby(number, first, sound.blocks[first : number + 2], sound.frames, sound.layout))
     return tuple(made)
 
 
@@ -151,7 +175,7 @@ class Detected:
     probabilities: tuple[float, ...]
 
 
-@engine_stage("detect", "vad")
+@engine_stage("detect", "vad", version=2)
 def detect(work: Work, vad: SpeechDetector, block: Nearby, level: float) -> Detected:
     """Mono at HEAR_HZ of one block, and where it sounds like speech; `level` is the film's peak, to which it is judged."""
     import numpy as np
@@ -188,9 +212,18 @@ def _resampled(work: Work, block: Nearby, start: int, stop: int) -> Samples:
     for number, file in enumerate(block.blocks, block.first):
         begin, end = max(low * _DOWN, number * BLOCK), min(high * _DOWN, (number + 1) * BLOCK)
         if begin < end:
-            parts.append(read_flac(work.path(file), begin - number * BLOCK, end - begin).mean(axis=0, keepdims=True))
+            parts.append(_mono(read_flac(work.path(file), begin - number * BLOCK, end - begin), block.layout))
     whole = signal.resample(np.concatenate(parts, axis=1), RATE_HZ, HEAR_HZ)
     return np.ascontiguousarray(whole[:, start - low : stop - low])
+
+
+def _mono(samples: Samples, layout: str) -> Samples:
+    """What listening engines hear of (channels, frames): (1, frames)."""
+    if not layout:
+        return samples.mean(axis=0, keepdims=True)
+    from polydub.audio import layouts
+
+    return layouts.listening_gains(layout, samples.shape[0])[None] @ samples
 
 
 @stage("speech")

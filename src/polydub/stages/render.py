@@ -6,75 +6,38 @@ know the length of the film, and an edit renders one or two blocks again.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
-from polydub.audio.roomtone import RoomTone
+from polydub.audio.mix import BRIDGE_S
 from polydub.audio.scenes import level_at
+from polydub.stages.bedding import MARGIN, POST, PRE, Bedding, Block, Laying, blocks
 from polydub.stages.levelling import SourceLevels
 from polydub.stages.listen import PEAKS_HZ, Heard
-from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Energies, Notice, Placement, Sound, Span, Take, bridged, seconds
+from polydub.types import BLOCK, RATE_HZ, Artifact, Energies, Notice, Placement, Samples, Span, Take, bridged
 from polydub.wants import Mixing
 from polydub.work import Work, stage
 
 if TYPE_CHECKING:
-    from polydub.types import Samples
+    from collections.abc import Callable
+    from pathlib import Path
 
-PRE = 64 * FRAME  # encoded before a block and dropped; with fewer frames joins are heard (measured up to 33 dB over one piece)
-POST = 4 * FRAME  # the encoder looks ahead
-MARGIN = 2048  # samples beyond both for the limiter's reach of 960
-REACH_S = 2.0  # farther than any ramp of the ducking
-BRIDGE_S = 0.8  # in shorter pauses the bed does not come up
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from polydub.audio.mix import Voice
+    from polydub.media.aac import AacBlock, Cut
+
+    Curve = NDArray[np.float32]
+    Encode = Callable[[Samples, Cut, int, Path, str], AacBlock]
+
+__all__ = ["Bedding", "Block", "Laying", "blocks"]  # parts of the mix that others ask for here
+
+READ = 10 * RATE_HZ  # samples read at once
 HEADROOM_DB = 1.5  # what AAC usually adds to true peaks; more is taken where a block needs it
-
-
-@dataclass(frozen=True, slots=True)
-class Laying:
-    """A take on the film: where it begins, in samples, and its gain."""
-
-    sound: Artifact
-    start: int
-    frames: int
-    gain_db: float
-
-
-@dataclass(frozen=True, slots=True)
-class Bedding:
-    """How the source's own sound steps back under the dub.
-
-    Attributes: ducking_db: by how much where its dialogue could not be separated. dialogue: the separated dialogue of
-    each block of the source, None where there is none; None = no separation at all. could_not: where it failed; there
-    the sound is ducked. room: what holes in the separated background are filled up to; None = left as they are.
-    """
-
-    ducking_db: float
-    dialogue: tuple[Artifact | None, ...] | None = None
-    could_not: tuple[Span, ...] = ()
-    room: RoomTone | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """All that is needed to render samples `first` to `first + frames` of a film of `film` samples.
-
-    Attributes: bed: the source's blocks around it, the first of them number `bed_first`. dialogue: what is to be taken
-    out of each of them; empty = nothing was separated, all is ducked. spans: where the bed steps back, clipped to the
-    neighbourhood. ducked: where it is ducked, clipped. layings: the takes that reach into the neighbourhood.
-    """
-
-    first: int
-    frames: int
-    film: int
-    channels: int
-    bed_first: int
-    bed: tuple[Artifact, ...]
-    ducking_db: float
-    spans: tuple[Span, ...]
-    layings: tuple[Laying, ...]
-    dialogue: tuple[Artifact | None, ...] = ()
-    ducked: tuple[Span, ...] = ()
-    room: RoomTone | None = None
 
 
 def layings(placed: Sequence[Placement], takes: Mapping[str, Take], levels: SourceLevels) -> tuple[Laying, ...]:
@@ -87,7 +50,7 @@ def layings(placed: Sequence[Placement], takes: Mapping[str, Take], levels: Sour
     return tuple(sorted(made, key=lambda x: x.start))
 
 
-@stage("speech-track")
+@stage("speech-track", version=2)
 def speech_track(work: Work, speech: Heard, film: int) -> tuple[tuple[Laying, ...], tuple[Span, ...]]:
     """A finished speech track as layings at its own level, and where it is audible (cells above -50 LUFS)."""
     from polydub.audio import loudness
@@ -98,49 +61,13 @@ def speech_track(work: Work, speech: Heard, film: int) -> tuple[tuple[Laying, ..
     for number, file in enumerate(speech.sound.blocks):
         frames = min(BLOCK, speech.sound.frames - number * BLOCK, film - number * BLOCK)
         if frames > 0:
-            made.append(Laying(file, number * BLOCK, frames, 0.0))
+            made.append(Laying(file, number * BLOCK, frames, 0.0, speech.sound.channels))
     if speech.sound.frames > film:
         late = (speech.sound.frames - film) / RATE_HZ
         work.notice(
             Notice("speech-cut", f"the speech is {late:.1f} s longer than the film; what is beyond its end is not heard")
         )
     return tuple(made), bridged(audible, BRIDGE_S)
-
-
-def blocks(sound: Sound, laid: Sequence[Laying], talk: Sequence[Span], bedding: Bedding | float) -> Iterator[Block]:
-    """Cuts the film; `talk` is where the bed steps back: where lines are in the source, and where the dub speaks."""
-    how = bedding if isinstance(bedding, Bedding) else Bedding(bedding)
-    spans = bridged(talk, BRIDGE_S)
-    for first in range(0, sound.frames, BLOCK):
-        frames = min(BLOCK, sound.frames - first)
-        low, high = first - PRE - MARGIN, first + frames + POST + MARGIN
-        beds = range(max(0, low // BLOCK), min(len(sound.blocks), -(-high // BLOCK)))
-        near = Span(low / RATE_HZ - REACH_S, high / RATE_HZ + REACH_S)
-        inside = tuple(x for x in laid if x.start < high and x.start + x.frames > low)
-        bed = tuple(sound.blocks[n] for n in beds)
-        block = Block(
-            first, frames, sound.frames, sound.channels, beds.start, bed, how.ducking_db, _clipped(spans, near), inside
-        )
-        yield block if how.dialogue is None else _separated(block, how, near)
-
-
-def _separated(block: Block, how: Bedding, near: Span) -> Block:
-    """`block` with what is to be taken out of it, and without what then cannot be heard in it."""
-    dialogue: list[Artifact | None] = []
-    for number in range(block.bed_first, block.bed_first + len(block.bed)):
-        around = Span(number * BLOCK / RATE_HZ - 1, (number + 1) * BLOCK / RATE_HZ + 1)
-        heard = any(span.overlap(around) > 0 for span in block.spans)
-        dialogue.append(how.dialogue[number] if how.dialogue and heard else None)
-    ducked = _clipped(how.could_not, near)
-    room = how.room if how.room and how.room.fills and any(dialogue) else None
-    depth = how.ducking_db if ducked else 0.0
-    return replace(block, ducking_db=depth, dialogue=tuple(dialogue), ducked=ducked, room=room)
-
-
-def _clipped(spans: Sequence[Span], near: Span) -> tuple[Span, ...]:
-    """The parts of `spans` inside `near`."""
-    inside = (span for span in spans if span.overlap(near) > 0)
-    return tuple(Span(seconds(max(s.start, near.start)), seconds(min(s.end, near.end))) for s in inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +80,34 @@ class Master:
     kbit_per_channel: int
 
 
-@stage("measure-block", version=2)
+@cache
+def _frugal() -> None:
+    """Lets the C library give each large array back as soon as it is freed.
+
+    By itself glibc takes the size of the largest one freed as what it keeps for later, in each thread: measured on four
+    cores 445 MB instead of 350 for a film, at the same speed. Other systems' libraries need no such hint.
+    """
+    import ctypes
+
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(-3, 4 << 20)  # M_MMAP_THRESHOLD
+
+
+@stage("measure-block", version=3)
 def measure_block(work: Work, master: Master) -> Energies:
     """Loudness of one block as it will be with this gain and the limiter, without encoding it."""
     from polydub.audio import loudness, signal
     from polydub.audio.limiter import limit
 
+    _frugal()
     block = master.block
     low = max(0, block.first - loudness.SETTLE)
-    dry = replace(master, block=replace(block, room=None))  # room tone is far too low to count
-    bed, dub = _stems(work, dry, low, block.first + block.frames)
-    mix = bed + dub
+    dry = replace(master, block=replace(block, tones=()))  # room tone is far too low to count
+    mix, _ = mixed(work, dry, low, block.first + block.frames)
     curve = limit(mix, signal.gain(master.true_peak_dbtp - HEADROOM_DB), between=False)
-    return loudness.energies(mix if curve is None else signal.scaled(mix, curve), block.first, block.first - low)
+    if curve is not None:
+        mix *= curve
+    return loudness.energies(mix, block.first, block.first - low, block.layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +127,55 @@ class Rendered:
     dub_peaks: tuple[float, ...]
 
 
-@stage("mix-block", version=2)
+@stage("mix-block", version=3)
 def mix_block(work: Work, master: Master) -> Rendered:
-    """Mixes, limits, encodes and measures one block; its stems sum to its mix.
+    """Mixes, limits, encodes and measures one block; its stems sum to its mix in every sample of 24 bits."""
+    from polydub.media.aac import encode_aac_block
+
+    return finished(work, master, encode_aac_block)
+
+
+def finished(work: Work, master: Master, encode: Encode) -> Rendered:
+    """`mix_block` with this encoder: benchmarks leave it out. Large arrays are changed in place: four are worked on at once."""
+    from polydub.audio import layouts, signal
+    from polydub.audio import mix as mixing
+
+    _frugal()
+    block = master.block
+    low, high = max(0, block.first - PRE), min(block.first + block.frames + POST, block.film)
+    outer = max(0, low - MARGIN), min(high + MARGIN, block.film)
+    mix, dub = mixed(work, master, *outer)
+    done = _encoded(work, master, mix, (low - outer[0], high - outer[0]), encode)
+    del mix
+    own = slice(block.first - outer[0], block.first - outer[0] + block.frames)
+    whole, spoken = _on_grid(done.mix[:, own]), dub[:, own]
+    if done.curve is not None:
+        spoken *= done.curve[own]
+    files = {"mix": _keep(work, "mix", whole)}
+    said = mixing.spread(_on_grid(spoken), layouts.dialogue_gains(block.layout, block.channels))
+    whole -= said  # exact on the grid of 24 bits, so that the stems sum to the mix
+    background, said = _within(whole, said)
+    files |= {"dub": _keep(work, "dub", said), "background": _keep(work, "background", background)}
+    return Rendered(
+        done.aac, files["dub"], files["background"], files["mix"], done.energies, round(done.peak, 6),
+        round(0.0 if done.curve is None else -signal.decibels(float(done.curve[own].min())), 2),
+        tuple(round(float(value), 3) for value in signal.peaks(spoken, RATE_HZ // PEAKS_HZ)),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoded:
+    """A limited mix, the curve by which it was limited, its packets, and what they measure decoded."""
+
+    mix: Samples
+    curve: Curve | None
+    aac: Artifact
+    energies: Energies
+    peak: float
+
+
+def _encoded(work: Work, master: Master, mix: Samples, part: tuple[int, int], encode: Encode) -> _Encoded:
+    """`mix` limited, and its samples part[0] to part[1], which are the block with its neighbourhood, encoded.
 
     AAC changes peaks, so the block is decoded again, and encoded with a lower ceiling while it passes the limit.
     """
@@ -195,44 +183,49 @@ def mix_block(work: Work, master: Master) -> Rendered:
 
     from polydub.audio import loudness, signal
     from polydub.audio.limiter import limit
-    from polydub.media.aac import Cut, encode_aac_block
+    from polydub.media.aac import Cut
 
-    block = master.block
-    low, high = max(0, block.first - PRE), min(block.first + block.frames + POST, block.film)
-    outer = max(0, low - MARGIN), min(high + MARGIN, block.film)
-    bed, dub = _stems(work, master, *outer)
-    mix = bed + dub
-    ceiling_db = master.true_peak_dbtp - HEADROOM_DB
-    cut = Cut(low, block.first, block.frames)
+    block, ceiling_db = master.block, master.true_peak_dbtp - HEADROOM_DB
+    cut = Cut(max(0, block.first - PRE), block.first, block.frames)
     while True:
         curve = limit(mix, signal.gain(ceiling_db))
         mastered = mix if curve is None else signal.scaled(mix, curve)
-        encoded = encode_aac_block(
-            mastered[:, low - outer[0] : high - outer[0]], cut, master.kbit_per_channel * block.channels, work.scratch
-        )
+        kbit_s = master.kbit_per_channel * block.channels
+        encoded = encode(mastered[:, part[0] : part[1]], cut, kbit_s, work.scratch, block.layout)
         heard = encoded.heard[:, : block.frames]
         peak = loudness.true_peak(heard)
         excess = signal.decibels(peak) - master.true_peak_dbtp
         if excess <= -0.05 or peak == 0:
             break
         ceiling_db -= excess + 0.15
-    own = slice(block.first - outer[0], block.first - outer[0] + block.frames)
     aac = work.scratch / "block.aac"
     aac.write_bytes(encoded.packets)
-    del mix
-    if curve is not None:
-        dub *= curve
-        bed *= curve
-    stems = {"dub": dub[:, own], "background": bed[:, own], "mix": mastered[:, own]}
-    files = {name: _keep(work, name, samples) for name, samples in stems.items()}
-    columns = signal.peaks(stems["dub"], RATE_HZ // PEAKS_HZ)
-    settle = mastered[:, max(0, own.start - loudness.SETTLE) : own.start]
-    return Rendered(
-        work.keep(aac), files["dub"], files["background"], files["mix"],
-        loudness.energies(np.concatenate([settle, heard], axis=1), block.first, settle.shape[1]),
-        round(peak, 6), round(0.0 if curve is None else -signal.decibels(float(curve[own].min())), 2),
-        tuple(round(float(value), 3) for value in columns),
-    )  # fmt: skip
+    before = block.first - cut.start + part[0]
+    settle = mastered[:, max(0, before - loudness.SETTLE) : before]
+    energies = loudness.energies(np.concatenate([settle, heard], axis=1), block.first, settle.shape[1], block.layout)
+    return _Encoded(mastered, curve, work.keep(aac), energies, peak)
+
+
+def _on_grid(samples: Samples) -> Samples:
+    """`samples`, rounded in place to 24 bits."""
+    import numpy as np
+
+    samples *= np.float32(2**23)
+    np.rint(samples, out=samples)
+    np.clip(samples, -(2**23), 2**23 - 1, out=samples)
+    samples *= np.float32(2**-23)
+    return samples
+
+
+def _within(background: Samples, dub: Samples) -> tuple[Samples, Samples]:
+    """Both, of the same sum, with `background` within full scale: a loud one may pass it where the dub is opposed to it."""
+    import numpy as np
+
+    low, high = -1.0, 1 - 2.0**-23
+    if background.max(initial=0) <= high and background.min(initial=0) >= low:
+        return background, dub
+    kept = np.asarray(np.clip(background, low, high), np.float32)
+    return kept, np.asarray(dub + (background - kept), np.float32)
 
 
 def _keep(work: Work, name: str, samples: Samples) -> Artifact:
@@ -243,56 +236,71 @@ def _keep(work: Work, name: str, samples: Samples) -> Artifact:
     return work.keep(file)
 
 
-def _stems(work: Work, master: Master, low: int, high: int) -> tuple[Samples, Samples]:
-    """The bed and the dub of samples `low` to `high`, both (channels, frames), with the programme's gain."""
+def mixed(work: Work, master: Master, low: int, high: int) -> tuple[Samples, Samples]:
+    """The mix of samples `low` to `high`, (channels, frames), and the dub in it, mono or stereo, at the programme's gain."""
     import numpy as np
 
-    from polydub.audio import mix, signal
+    from polydub.audio import layouts, mix, perspective, signal
     from polydub.media.flac import read_flac
 
     block = master.block
-    bed = _bed(work, block, low, high)
-    bed *= np.float32(signal.gain(master.gain_db))
-    takes = (
-        mix.Laid(read_flac(work.path(x.sound), 0, x.frames), x.start, x.gain_db + master.gain_db)
-        for x in block.layings
-        if x.start < high and x.start + x.frames > low
-    )
-    return bed, mix.lay(takes, low, high - low, block.channels)
+    before, after = block.reach
+    begin, end = (low - before) // mix.CELL * mix.CELL, high + after
+    near = [x for x in block.layings if x.start < end and x.start + x.frames > begin]
+    takes = (mix.Laid(read_flac(work.path(x.sound), 0, x.frames), x.start, x.gain_db + master.gain_db) for x in near)
+    stereo = block.channels == 2 and any(x.channels == 2 for x in near)
+    dub = mix.lay(takes, begin, end - begin, 2 if stereo else 1)
+    if block.perspective:
+        dub = perspective.placed(dub, begin, block.perspective)
+    speech = mix.voice(dub, begin, block.could_not if block.dialogue else None) if block.follows else None
+    dub = dub[:, low - begin : high - begin]
+    made = _bed(work, block, (low, high), speech)
+    made *= np.float32(signal.gain(master.gain_db))
+    gains = layouts.dialogue_gains(block.layout, block.channels)
+    for channel, gain in enumerate(gains):
+        if gain:
+            made[channel] += dub[channel] if stereo else dub[0] * gain
+    return made, dub
 
 
-def _bed(work: Work, block: Block, low: int, high: int) -> Samples:
-    """The source of samples `low` to `high` without its dialogue, or ducked, (channels, frames)."""
-    from polydub.audio import mix, roomtone
+def _bed(work: Work, block: Block, place: tuple[int, int], speech: Voice | None) -> Samples:
+    """The source of samples place[0] to place[1] without its dialogue, or ducked, (channels, frames)."""
+    import numpy as np
 
-    frames = high - low
-    bed, how = _joined(work, block, block.bed, (low, high)), mix.Ducking(block.ducking_db)
-    if not block.dialogue:
-        bed *= mix.duck(block.spans, low, frames, how)
-        return bed
-    kept, taken = mix.part(block.spans, block.ducked, low, frames, how)
-    dialogue = _joined(work, block, block.dialogue, (low, high))
-    dialogue *= taken
-    bed *= kept
-    bed -= dialogue
-    if block.room:
-        bed += roomtone.filling(bed, low, taken, block.room)
+    from polydub.audio import layouts, mix, roomtone
+
+    bed = np.zeros((block.channels, place[1] - place[0]), np.float32)
+    for part, samples in _pieces(work, block, block.bed, place):
+        bed[:, part] = samples
+    taken = mix.taken(block.spans, block.could_not, place) if any(block.dialogue) else None
+    if taken is not None:
+        for part, samples in _pieces(work, block, block.dialogue, place):
+            bed[:, part] -= samples * taken[part]
+    if block.ducking:
+        bed *= mix.duck(block.held, speech, place, block.ducking)
+    if taken is not None and block.tones:
+        speaking = layouts.dialogue_gains(block.layout, block.channels) > 0
+        part = bed if speaking.all() else bed[speaking]
+        noise = roomtone.filling(part, place[0], taken, block.tones)
+        for channel in np.flatnonzero(speaking):
+            bed[channel] += noise
     return bed
 
 
-def _joined(work: Work, block: Block, files: Sequence[Artifact | None], place: tuple[int, int]) -> Samples:
-    """Samples of the film from consecutive blocks, (channels, frames), silent where there is no file."""
-    import numpy as np
-
+def _pieces(
+    work: Work, block: Block, files: Sequence[Artifact | None], place: tuple[int, int]
+) -> Iterator[tuple[slice, Samples]]:
+    """What consecutive blocks of the film hold of samples place[0] to place[1], little by little, and where it belongs."""
     from polydub.media.flac import read_flac
 
-    low, high = place
-    sound = np.zeros((block.channels, high - low), np.float32)
     for number, file in enumerate(files, block.bed_first):
-        start, stop = max(low, number * BLOCK), min(high, (number + 1) * BLOCK)
-        if file and start < stop:
-            sound[:, start - low : stop - low] = read_flac(work.path(file), start - number * BLOCK, stop - start)
-    return sound
+        low, high = max(place[0], number * BLOCK), min(place[1], (number + 1) * BLOCK)
+        if file is None:
+            continue
+        for start in range(low, high, READ):
+            stop = min(start + READ, high)
+            samples = read_flac(work.path(file), start - number * BLOCK, stop - start)
+            yield slice(start - place[0], stop - place[0]), samples
 
 
 def masters(cut: Sequence[Block], gain_db: float, want: Mixing) -> tuple[Master, ...]:

@@ -12,6 +12,7 @@ from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Audio, Energies, Samp
 from polydub.work import Work, engine_stage
 
 CONTEXT = 376 * FRAME  # samples an engine hears on both sides of a block: 8 s; whole frames, so that masks lie on one grid
+SILENT = 1e-4  # peak, -80 dBFS: a channel of surround sound in which nothing is heard
 CUT_S = 5.5  # longer speech is cut, always at the same places, so that a part in a block lies in its context as a whole
 
 
@@ -50,9 +51,13 @@ def unseparated(separated: Sequence[Separated], frames: int) -> tuple[Span, ...]
     return bridged(blocks, 0.001)
 
 
-@engine_stage("separate", "separation")
+@engine_stage("separate", "separation", version=2)
 def separate(work: Work, separator: Separator, piece: Separating) -> Separated:
-    """The dialogue of one block. Without speech in it the engine is not asked. Raises: BadEngineOutput."""
+    """The dialogue of one block. Without speech in it the engine is not asked. Raises: BadEngineOutput.
+
+    In surround sound the centre is one sound for the engine, left and right are another: a mask over all three would cut
+    the words out of music beside them. The other channels hold no dialogue.
+    """
     import numpy as np
 
     from polydub.audio import loudness
@@ -62,20 +67,45 @@ def separate(work: Work, separator: Separator, piece: Separating) -> Separated:
     if not any(span.overlap(Span(start / RATE_HZ, stop / RATE_HZ)) for span in piece.spans):
         return Separated(None, _nothing(start, stop))
     low, high = _context(piece.near)
-    sound = Audio(_samples(work, piece.near, low, high))
+    samples = _samples(work, piece.near, low, high)
     work.progress(0.1)
     # Not rounded, so that they are the same to the sample for this block and the next
     spans = tuple(Span(max(0.0, span.start - low / RATE_HZ), span.end - low / RATE_HZ) for span in piece.spans)
-    dialogue = separator.separate(sound, spans)
-    if dialogue is None:
-        return Separated(None, _nothing(start, stop), worked=False)
-    if dialogue.shape != sound.samples.shape or not np.isfinite(dialogue).all():
-        raise BadEngineOutput("the separation engine gave something else than finite sound as long as what it was given")
+    dialogue = np.zeros_like(samples)
+    for together in _speaking(piece.near.layout, samples):
+        found = _found(separator, Audio(np.ascontiguousarray(samples[together])), spans)
+        if found is None:
+            return Separated(None, _nothing(start, stop), worked=False)
+        dialogue[together] = found
     file = work.scratch / "dialogue.flac"
     write_flac(file, dialogue[:, start - low : stop - low])
     lead = min(loudness.SETTLE, start - low)
-    energies = loudness.energies(dialogue[:, start - low - lead : stop - low], start, lead)
+    energies = loudness.energies(dialogue[:, start - low - lead : stop - low], start, lead, piece.near.layout)
     return Separated(work.keep(file), energies)
+
+
+def _speaking(layout: str, samples: Samples) -> Iterator[list[int] | slice]:
+    """The channels that may hold dialogue, those together that the engine gets together."""
+    if not layout:
+        yield slice(None)
+        return
+    from polydub.audio import layouts
+
+    names = layouts.channels(layout)
+    for wanted in (("FC",), ("FL", "FR")):
+        together = [names.index(name) for name in wanted if name in names]
+        if together and abs(samples[together]).max(initial=0) > SILENT:
+            yield together
+
+
+def _found(separator: Separator, sound: Audio, spans: tuple[Span, ...]) -> Samples | None:
+    """What the engine answers. Raises: BadEngineOutput."""
+    import numpy as np
+
+    dialogue = separator.separate(sound, spans)
+    if dialogue is not None and (dialogue.shape != sound.samples.shape or not np.isfinite(dialogue).all()):
+        raise BadEngineOutput("the separation engine gave something else than finite sound as long as what it was given")
+    return dialogue
 
 
 def _cut(span: Span) -> Iterator[Span]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from polydub.engines.base import Synthesizer
 from polydub.errors import BadEngineOutput, BadSettings
-from polydub.types import RATE_HZ, Casting, Line, Notice, Part, Placement, Speaker, Take, Voice, seconds
+from polydub.types import RATE_HZ, Casting, Line, Notice, Part, Phrase, Placement, Speaker, Take, Voice, seconds
 from polydub.wants import Timing
 from polydub.work import Work, engine_stage, stage
 
+FEW_NOTICES = 5  # told line by line; more become one sentence
 RATE_STEP = 0.05  # engines are asked for rates in these steps, so that a small move of a line finds its take again
 
 
@@ -91,12 +92,12 @@ class Spoken:
     natural_s: float
 
 
-def spoken(lines: Sequence[Line], takes: Mapping[str, Take]) -> tuple[Spoken, ...]:
-    """The lines that have a take, for fit."""
-    return tuple(Spoken(x.id, x.speaker, x.start, x.end, takes[x.id].duration) for x in lines if x.id in takes)
+def spoken(phrases: Sequence[Line | Phrase], takes: Mapping[str, Take]) -> tuple[Spoken, ...]:
+    """The phrases, or whole lines, that have a take, for fit."""
+    return tuple(Spoken(x.id, x.speaker, x.start, x.end, takes[x.id].duration) for x in phrases if x.id in takes)
 
 
-@stage("fit")
+@stage("fit", version=2)
 def fit(
     work: Work, lines: tuple[Spoken, ...], film_s: float, timing: Timing, previous: tuple[Placement, ...] | None
 ) -> tuple[Placement, ...]:
@@ -104,18 +105,30 @@ def fit(
     from polydub.audio import fit as solver
 
     slots = [solver.Slot(x.id, x.speaker, x.start, x.end, x.natural_s) for x in lines]
-    limits = solver.Limits(timing.min_rate, timing.max_rate, timing.early_s, timing.gap_s, timing.comfortable_rate)
+    limits = solver.Limits(timing.min_rate, timing.max_rate, timing.early_s, timing.gap_s)
     before = {p.id: solver.Fitted(p.id, p.start, p.duration, p.rate, p.shift, p.overflow) for p in previous or ()}
-    placed = solver.fit(slots, film_s, limits, before)
-    for found in placed:
-        if found.overflow > 0:
-            text = f"line {found.id} cannot fit: it runs {found.overflow:.2f} s into what follows; a shorter text would help"
-            work.notice(Notice("overflow", text, line=found.id))
     by_id = {x.id: x for x in lines}
-    return tuple(
+    placed = tuple(
         Placement(f.id, by_id[f.id].speaker, f.start, f.duration, f.rate, f.shift, f.overflow, by_id[f.id].natural_s)
-        for f in placed
+        for f in solver.fit(slots, film_s, limits, before)
     )
+    for notice in _overflow(placed):
+        work.notice(notice)
+    return placed
+
+
+def _overflow(placed: Sequence[Placement]) -> list[Notice]:
+    """What could not be avoided: line by line, or in one sentence where there is much of it."""
+    over: dict[str, float] = {}
+    for p in placed:
+        if p.overflow > 0:
+            over[p.line] = over.get(p.line, 0.0) + p.overflow
+    if len(over) > FEW_NOTICES:
+        worst = max(over, key=lambda line: over[line])
+        text = f"{len(over)} lines cannot fit: they run {sum(over.values()):.1f} s into what follows, line {worst} most"
+        return [Notice("overflow", f"{text} ({over[worst]:.2f} s); shorter texts would help")]
+    text = "line {} cannot fit: it runs {:.2f} s into what follows; a shorter text would help"
+    return [Notice("overflow", text.format(line, talk), line=line) for line, talk in over.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +139,7 @@ class Stretching:
     duration: float
 
 
-@stage("shape")
+@stage("shape", version=2)
 def shape(work: Work, wanted: Stretching) -> Take:
     """The take stretched to exactly the wanted length at the same pitch."""
     from polydub.audio.stretch import stretch

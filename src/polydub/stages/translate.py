@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from polydub import languages
-from polydub.engines.base import Batch, Request, Translator
+from polydub.engines.base import Batch, Info, Options, Rephraser, Request, Translator
 from polydub.errors import BadEngineOutput, BadInput
-from polydub.types import Artifact, Line, Notice, Script, Segment, Source, Span, Speaker, Track
+from polydub.types import Artifact, Line, Notice, Script, Segment, Source, Span, Speaker, Track, Wordings
 from polydub.wants import Texts
 from polydub.work import Work, engine_stage, stage
 
@@ -27,15 +27,18 @@ class Given:
     """What the given texts say.
 
     Attributes: texts: target texts by segment id; ids without one are to be translated. timed: False = nobody told when it
-    is said; the segments lie over the film by the length of their texts.
+    is said; the segments lie over the film by the length of their texts. written: a person wrote the script, nobody heard it.
+    wordings: other lengths of the target texts, by id, where they were given too.
     """
 
     script: Script
     texts: Mapping[str, str]
     timed: bool = True
+    written: bool = False
+    wordings: Mapping[str, Wordings] = field(default_factory=dict[str, Wordings])
 
 
-@stage("read-script", version=3)
+@stage("read-script", version=4)
 def read_script(work: Work, source: Source, texts: Texts, source_language: str, target: str) -> Given:
     """The script and the translations that were given as files or lie in the container as subtitle tracks."""
     from polydub.text.pairing import pair
@@ -65,7 +68,10 @@ def read_script(work: Work, source: Source, texts: Texts, source_language: str, 
             work.notice(notice)
     segments = tuple(replace(s, speaker=s.speaker or ONE_SPEAKER) for s in paired.segments)
     timed = not guessed or transcript is None
-    return Given(Script(language or "und", segments, who(segments)), dict(paired.texts), timed)
+    known = translation.wordings if translation else dict[str, Wordings]()
+    wordings = {id_: known[text] for id_, text in paired.texts.items() if text in known}
+    script = Script(language or "und", segments, who(segments))
+    return Given(script, dict(paired.texts), timed, transcript is not None, wordings)
 
 
 def _file(work: Work, artifact: Artifact | None, role: str) -> Parsed | None:
@@ -164,7 +170,8 @@ def renumbered(given: Given, ids: Sequence[str]) -> Given:
     new = dict(zip((s.id for s in given.script.segments), ids, strict=True))
     segments = tuple(replace(s, id=new[s.id]) for s in given.script.segments)
     texts = {new[id_]: text for id_, text in given.texts.items()}
-    return replace(given, script=replace(given.script, segments=segments), texts=texts)
+    wordings = {new[id_]: several for id_, several in given.wordings.items()}
+    return replace(given, script=replace(given.script, segments=segments), texts=texts, wordings=wordings)
 
 
 def batches(given: Given, source: str, target: str, size: int, context: bool) -> tuple[Batch, ...]:
@@ -192,7 +199,28 @@ def translate(work: Work, mt: Translator, batch: Batch) -> tuple[str, ...]:
     return texts
 
 
-def write_lines(given: Given, translated: Sequence[str], target: str) -> tuple[Line, ...]:
+def offers_lengths(info: Info, options: Options) -> bool:
+    """Whether a translator is to be asked for its texts in several lengths: it can, and its own option does not say no."""
+    return "candidates" in info.features and bool(getattr(options, "candidates", True))
+
+
+@engine_stage("wordings", "mt")
+def wordings(work: Work, mt: Rephraser, batch: Batch) -> tuple[Wordings, ...]:
+    """As `translate`, each text in up to three lengths; one that says nothing new is left out.
+
+    Raises BadEngineOutput when the engine answers with another count.
+    """
+    answers = tuple(mt.candidates(batch))
+    if len(answers) != len(batch.requests):
+        raise BadEngineOutput(f"{len(batch.requests)} lines went out for translation and {len(answers)} came back")
+    return tuple(_distinct(*(" ".join(text.split()) for text in (a.normal, a.short, a.long))) for a in answers)
+
+
+def _distinct(normal: str, short: str, long: str) -> Wordings:
+    return Wordings(normal, "" if short == normal else short, "" if long in (normal, short) else long)
+
+
+def write_lines(given: Given, translated: Sequence[Wordings | str], target: str) -> tuple[Line, ...]:
     """One line per segment that is spoken; `translated` are the answers to `batches`, joined."""
     answers = iter(translated)
     lines: list[Line] = []
@@ -200,7 +228,24 @@ def write_lines(given: Given, translated: Sequence[str], target: str) -> tuple[L
         if s.kind != "speech":
             continue
         text = given.texts.get(s.id)
-        if text is None:
-            text = next(answers) if s.text else ""
-        lines.append(Line(s.start, s.end, s.id, s.speaker, s.text, text, target))
+        said: Wordings | str = given.wordings.get(s.id, text) if text is not None else next(answers) if s.text else ""
+        several = said if isinstance(said, Wordings) else Wordings(said)
+        own = text is not None or (given.written and several.normal == s.text)  # spoken as it was written for the source
+        line = Line(s.start, s.end, s.id, s.speaker, s.text, several.normal, target)
+        lines.append(replace(line, short=several.short, long=several.long, given=own))
     return tuple(lines)
+
+
+def by_hand(written: Sequence[Line], edited: Sequence[Line]) -> tuple[Line, ...]:
+    """`edited` lines; where a person changed a text, it is given, and the machine's other wordings of the old one are gone."""
+    return tuple(
+        line
+        if line.text == before.text
+        else replace(
+            line,
+            given=True,
+            short="" if line.short == before.short else line.short,
+            long="" if line.long == before.long else line.long,
+        )
+        for before, line in zip(written, edited, strict=True)
+    )

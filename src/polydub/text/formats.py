@@ -12,11 +12,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from polydub.errors import BadInput
-from polydub.types import Notice, Segment, Word, seconds
+from polydub.types import Notice, Segment, Word, Wordings, seconds
 
 _SHAPE = '{"language": "en", "segments": [{"start": 0.5, "end": 2.0, "speaker": "A", "text": "Hello."}]}'
 _NO_MEANING = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]")
@@ -24,6 +24,7 @@ _BLANK = re.compile(r"[ \t\n\x0b\x0c\r\x1c-\x1f\x85\u2028\u2029]+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _SRT_TAG = re.compile(r"\{\\[^{}\n]*\}|</?[A-Za-z][^<>\n]*>")
+_EMBEDDED = re.compile("^\u202b|\u202c$", re.MULTILINE)  # for players that take every row to run from the left
 _STAMP = r"(-?)(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2})(?:[.,](\d{1,3}))?"
 _SRT_TIMES = re.compile(rf"\s*{_STAMP}\s*-{{1,3}}>\s*{_STAMP}(?![\d:.,])")
 _STAMP_ALONE = re.compile(_STAMP)
@@ -36,11 +37,15 @@ _ASS_FIELDS = ("layer", "start", "end", "style", "name", "marginl", "marginr", "
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a file says: cues in file order with times as written (they may be negative or reversed), ids empty."""
+    """What a file says: cues in file order with times as written (they may be negative or reversed), ids empty.
+
+    `wordings` are texts that the file gives in several lengths, by the normal one.
+    """
 
     cues: tuple[Segment, ...]
     language: str | None = None
     notices: tuple[Notice, ...] = ()
+    wordings: Mapping[str, Wordings] = field(default_factory=dict[str, Wordings])
 
 
 def clean(text: str) -> str:
@@ -54,8 +59,9 @@ def unescape(text: str) -> str:
 
 
 def srt_plain(text: str) -> str:
-    """SRT cue text without HTML tags, `{\\an8}` overrides and entities; line breaks stay."""
-    return unescape(_SRT_TAG.sub("", text))
+    """SRT cue text without HTML tags, `{\\an8}` overrides, entities and right-to-left embeddings of whole rows; line breaks
+    stay."""
+    return unescape(_SRT_TAG.sub("", _EMBEDDED.sub("", text)))
 
 
 def _seconds(sign: str, hours: str | None, minutes: str, secs: str, fraction: str | None) -> float:
@@ -206,17 +212,21 @@ def read_txt(text: str) -> Reading:
 
 
 def read_json(text: str) -> Reading:
-    """polydub's own transcript, a bare list of segments, or Whisper's verbose_json. Raises: BadInput with the JSON path."""
+    """polydub's own transcript, a bare list of segments, or Whisper's verbose_json. Raises: BadInput with the JSON path.
+
+    A segment may have `short` and `long` texts besides its `text`: the same in fewer and in more words.
+    """
     try:
         found: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f": {error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise BadInput(f"the transcript is not valid JSON{where}", f"its shape is {_SHAPE}") from None
     if isinstance(found, list):
-        return Reading(tuple(_segments(cast("list[Any]", found), "$")))
+        return Reading(tuple(_segments(cast("list[Any]", found), "$")), wordings=_wordings(cast("list[Any]", found), "$"))
     top = _object(found, "$")
     language = _optional_text(top, "language", "$")
-    return Reading(tuple(_segments(top.get("segments"), "$.segments")), clean(language) or None)
+    cues = tuple(_segments(top.get("segments"), "$.segments"))
+    return Reading(cues, clean(language) or None, wordings=_wordings(top.get("segments"), "$.segments"))
 
 
 def _wrong(path: str, wanted: str) -> BadInput:
@@ -245,6 +255,16 @@ def _segments(value: Any, path: str) -> Iterator[Segment]:
         start, end = (_time(entry, name, at) for name in ("start", "end"))
         speaker = clean(_optional_text(entry, "speaker", at))
         yield Segment(start, end, speaker=speaker, text=clean(text), words=words)
+
+
+def _wordings(value: Any, path: str) -> Mapping[str, Wordings]:
+    """Texts in several lengths, by the normal one; of two entries with one text the first counts."""
+    found: dict[str, Wordings] = {}
+    for entry, at in _items(value, path):
+        normal, short, long = (clean(_optional_text(entry, name, at)) for name in ("text", "short", "long"))
+        if normal and (short or long):
+            found.setdefault(normal, Wordings(normal, short, long))
+    return found
 
 
 def _words(value: Any, path: str) -> Iterator[Word]:

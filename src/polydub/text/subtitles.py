@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
 from polydub.errors import BadInput
 from polydub.text.formats import READERS, clean
-from polydub.types import Notice, Segment, Word, seconds
+from polydub.types import Notice, Segment, Word, Wordings, seconds
 
 SUFFIXES = tuple(f".{name}" for name in READERS)
 READING_CPS = 17.0  # characters a second at which a zero-length cue is given time
@@ -44,13 +44,14 @@ class Parsed:
     """What a subtitle or transcript file holds.
 
     Attributes: segments: by time, ids "1", "2", ..., never empty. timed: False = times are all 0 (plain text).
-    language: as the file calls it, None when it does not say.
+    language: as the file calls it, None when it does not say. wordings: texts given in several lengths, by the normal one.
     """
 
     segments: tuple[Segment, ...]
     timed: bool
     language: str | None
     notices: tuple[Notice, ...]
+    wordings: Mapping[str, Wordings] = field(default_factory=dict[str, Wordings])
 
 
 def parse_subtitles(data: bytes, suffix: str) -> Parsed:
@@ -80,7 +81,7 @@ def parse_subtitles(data: bytes, suffix: str) -> Parsed:
         cues, repairs = _repair(cues)
         notices += repairs
     segments = tuple(replace(cue, id=str(i)) for i, cue in enumerate(cues, 1))
-    return Parsed(segments, timed, reading.language, notices)
+    return Parsed(segments, timed, reading.language, notices, reading.wordings)
 
 
 def _empty(text: str) -> bool:

@@ -5,20 +5,41 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
+from pydantic import Field
+
 from polydub.engines.base import READY, Batch, Engine, Info, Options, Weights
+from polydub.types import Wordings
+
+
+class FakeOptions(Options):
+    """Options of the fake translator."""
+
+    candidates: bool = Field(default=False, description="Offer half of each text and one and a half of it besides.")
 
 
 class FakeTranslation:
-    """A Translator that only marks the text with the target language."""
+    """A Rephraser that only marks the text with the target language."""
+
+    def __init__(self, options: FakeOptions) -> None:
+        self._lengths = options.candidates
 
     def translate(self, batch: Batch) -> Sequence[str]:
         """ "[es] Hello." for "Hello."; blank text becomes empty text."""
         return tuple(f"[{batch.target}] {r.text}" if r.text.strip() else "" for r in batch.requests)
 
+    def candidates(self, batch: Batch) -> Sequence[Wordings]:
+        """The same; with the option `candidates` also the first half of the words, and all with that half once more."""
+        return tuple(self._wordings(text) for text in self.translate(batch))
+
+    def _wordings(self, text: str) -> Wordings:
+        words = text.split()
+        half = " ".join(words[: -(-len(words) // 2)])
+        return Wordings(text, half, f"{text} {half}") if self._lengths and len(words) > 1 else Wordings(text)
+
 
 @contextmanager
-def _load(_options: Options, _weights: Weights, _device: str) -> Generator[FakeTranslation]:
-    yield FakeTranslation()
+def _load(options: FakeOptions, _weights: Weights, _device: str) -> Generator[FakeTranslation]:
+    yield FakeTranslation(options)
 
 
 ENGINE = Engine(
@@ -31,8 +52,9 @@ ENGINE = Engine(
         memory_mib=(1, 0),
         parallel=0,
         batch=50,
+        features=frozenset({"candidates"}),
     ),
-    options=Options,
+    options=FakeOptions,
     load=_load,
     check=lambda _: READY,
     languages=lambda _: None,

@@ -1,0 +1,47 @@
+"""The subtitles of a dub: as files, in the film, and drawn into its picture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from polydub.runner import Run
+from polydub.slowing import Footage
+from polydub.speaking import Said
+from polydub.stages import subtitling
+from polydub.stages.subtitling import Captions
+from polydub.types import Artifact, Notice
+from polydub.wants import Wanted
+
+Subtitles = tuple[subtitling.SubtitleFile, ...]
+
+
+def captions(run: Run, film: Footage, said: Said, want: Wanted) -> tuple[Subtitles, Artifact | None]:
+    """The wanted subtitles as artifacts, the target's first, and the picture with subtitles drawn into it, if wanted."""
+    script, delivery = film.listened.given.script, want.delivery
+    texts, sources = {p.id: p.text for p in said.phrases}, {line.id: line.source_text for line in film.lines}
+    kinds = {
+        "target": (subtitling.said_in_dub(said.placed, texts), _for(film, "target", want.target, want)),
+        "source": (subtitling.said_in_source(script.segments), _for(film, "source", script.language, want)),
+        "both": (
+            subtitling.said_in_both(said.placed, texts, sources),
+            replace(_for(film, "bilingual", want.target, want), other=script.language),
+        ),
+    }
+    wished = [name for name in ("target", "source") if delivery.subs in (name, "both")] + ["both"] * delivery.bilingual
+    made: Subtitles = ()
+    for name in wished:
+        if kinds[name][0]:
+            made += run.step(subtitling.subtitle, *kinds[name], delivery.subs_formats)
+    if want.picture.burn_in == "none":
+        return made, None
+    if not film.source.of("video"):
+        run.note(Notice("no-picture", "there is no picture to draw subtitles into"))
+        return made, None
+    return made, run.step(subtitling.burn, film.source, *kinds[want.picture.burn_in], want.picture.font)
+
+
+def _for(film: Footage, role: str, language: str, want: Wanted) -> Captions:
+    picture = next(iter(film.source.of("video")), None)
+    size = (picture.width, picture.height) if picture else (0, 0)
+    times = want.delivery.word_times
+    return Captions(role, language, picture.fps if picture else 0.0, "", times, *size, film.source.duration)

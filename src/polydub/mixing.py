@@ -1,0 +1,187 @@
+"""How a film comes to sound: the dub laid over the film's own sound, at the right level, and the stems of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from polydub import listening
+from polydub.listening import Ear, Listened
+from polydub.runner import Handle, Run
+from polydub.stages import deliver, levelling, listen, render, separate, survey
+from polydub.types import BLOCK, Artifact, Line, Notice, Placement, Span, Take, bridged, outside, seconds
+from polydub.wants import Mixing, Wanted
+
+LOST_LU = 6.0  # more than any encoder takes away
+UNHEARD_S = 1.0  # so much of a line without detected speech is ducked instead of separated
+
+
+@dataclass(frozen=True)
+class Dubbed:
+    """The takes and where they lie in the film."""
+
+    placed: tuple[Placement, ...]
+    takes: Mapping[str, Take]
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """What is rendered.
+
+    Attributes: ducked_s: seconds in which the source is only lowered. levels: what the source measured. speech: where the
+    dub speaks. goal: of the programme's loudness; gain_db: which brings it there. coded_lu: what encoding takes away.
+    bound: the limiter allows no more.
+    """
+
+    cut: tuple[render.Block, ...]
+    ducked_s: float
+    levels: levelling.SourceLevels
+    speech: tuple[Span, ...]
+    goal: levelling.Goal
+    gain_db: float = 0.0
+    coded_lu: float = levelling.CODED_LU
+    bound: bool = False
+
+
+def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: Wanted) -> Sounds:
+    """The dub laid over the film's own sound, at the levels of the source's dialogue and of the wanted programme."""
+    talk = tuple(Span(line.start, line.end) for line in lines)
+    said = tuple(Span(s.start, s.end) for s in listened.given.script.segments if s.kind == "speech")
+    heard, ear = listened.heard, listened.ear
+    separated = listened.stems.result() if listened.stems else ()
+    quiet = run.map(survey.survey, survey.pauses(heard.sound, ear.far.spans)) if ear and separated else ()
+    levels = run.step(levelling.source_levels, heard, said, tuple(s.energies for s in separated), quiet)
+    if levels.before.integrated < -70:
+        run.note(Notice("silent-source", "the film's own sound is silent: nothing but the dub will be heard"))
+    laid = render.layings(dub.placed, dub.takes, levels)
+    bed = bare(want.mixing)
+    if ear and levels.separated:
+        bed = _separated_bed(run, ear, separated, talk, replace(bed, room=levels.room, tones=survey.tones(quiet)))
+    cut = tuple(render.blocks(heard.sound, laid, talk, bed))
+    speech = bridged([Span(p.start, seconds(p.start + p.duration)) for p in dub.placed], 0.0)
+    goal = levelling.goal(want.mixing, speech, heard.sound.duration)
+    coded_lu = run.step(levelling.coding_loss, laid, run.previous("coded"))
+    first_db = run.step(levelling.first_gain, laid, levels.dialogue, goal.lufs + coded_lu, run.previous("gain"))
+    ducked_s = sum(span.duration for span in (talk if bed.dialogue is None else bed.could_not))
+    return levelled(run, Sounds(cut, seconds(ducked_s), levels, speech, goal, first_db, coded_lu), want.mixing)
+
+
+def bare(how: Mixing) -> render.Bedding:
+    """The source's own sound, which steps back as a whole."""
+    return render.Bedding(how.ducking_db, attack_s=how.attack_s, release_s=how.release_s)
+
+
+def _separated_bed(
+    run: Run, ear: Ear, separated: Sequence[separate.Separated], talk: Sequence[Span], bed: render.Bedding
+) -> render.Bedding:
+    """`bed` without the dialogue, as far as that could be taken out of it."""
+    left = listening.note_unseparated(run, ear, separated)
+    unheard = outside(talk, ear.far.spans, UNHEARD_S)  # nobody was found to speak there: the original may yet be heard
+    dialogue = tuple(s.dialogue for s in separated)
+    residue = run.map(survey.residue, survey.taken(ear.heard.sound, dialogue))
+    return replace(bed, dialogue=dialogue, could_not=(*left, *unheard), residue_db=residue)
+
+
+def levelled(run: Run, sounds: Sounds, want: Mixing) -> Sounds:
+    """With the gain that brings the limited programme to its goal; near misses are left, so that an edit keeps the gain."""
+    gain_db, missed = sounds.gain_db, list[tuple[float, float]]()
+    lufs = round(sounds.goal.lufs + sounds.coded_lu, 2)
+    for _ in range(5):
+        measured = run.map(render.measure_block, render.masters(sounds.cut, gain_db, want))
+        near = levelling.AIM_LU if missed else levelling.KEEP_LU
+        missing = run.step(levelling.correction, measured, lufs, near, sounds.goal.dialogue)
+        if missing == 0:
+            return replace(sounds, gain_db=gain_db)
+        missed.append((gain_db, missing))
+        gain_db = round(gain_db + missing / yielded(missed), 2)
+    return replace(sounds, gain_db=gain_db, bound=True)
+
+
+def yielded(missed: Sequence[tuple[float, float]]) -> float:
+    """How much louder the programme becomes for each dB of gain, from the last two tries: a limiter takes some of it away."""
+    if len(missed) < 2 or missed[-1][0] == missed[-2][0]:
+        return 1.0
+    (g0, m0), (g1, m1) = missed[-2:]
+    return min(1.0, max(0.25, (m0 - m1) / (g1 - g0)))
+
+
+@dataclass(frozen=True)
+class Mastered:
+    """The finished blocks, the gain that they have, what encoding takes away, and what they measure together, decoded."""
+
+    rendered: tuple[render.Rendered, ...]
+    gain_db: float
+    coded_lu: float
+    after: levelling.Levels
+
+
+def mastered(run: Run, sounds: Sounds, want: Mixing) -> Mastered:
+    """Renders all blocks; where encoding takes much away, as from rain or applause, twice, and the next run knows."""
+    goal = sounds.goal
+    made = _rendered(run, sounds, want)
+    missed = round(goal.lufs - goal.reached(made.after), 2)
+    if levelling.NEAR_LU < abs(missed) < LOST_LU and not sounds.bound:
+        louder, lost = round(sounds.gain_db + missed, 2), round(sounds.coded_lu + missed, 2)
+        made = _rendered(run, replace(sounds, gain_db=louder, coded_lu=lost), want)
+    found = goal.reached(made.after)
+    if found > -70 and abs(found - goal.lufs) > levelling.NEAR_LU:
+        what = "dialogue" if goal.dialogue else "programme"
+        text = f"the {what} ends at {found:.1f} LUFS, not {goal.lufs:.1f}: the true-peak limit allows no more"
+        run.note(Notice("loudness-missed", text))
+    return made
+
+
+def _rendered(run: Run, sounds: Sounds, want: Mixing) -> Mastered:
+    rendered = run.map(render.mix_block, render.masters(sounds.cut, sounds.gain_db, want))
+    peak = max((r.true_peak for r in rendered), default=0.0)
+    after = run.step(levelling.programme, tuple(r.energies for r in rendered), peak, sounds.speech)
+    return Mastered(rendered, sounds.gain_db, sounds.coded_lu, after)
+
+
+def start_stems(run: Run, rendered: tuple[render.Rendered, ...], target: str) -> dict[str, Handle[Path]]:
+    """The full-length stems; dub and background sum to the mix."""
+    parts: dict[str, tuple[Artifact, ...]] = {
+        "dub": tuple(r.dub for r in rendered),
+        "background": tuple(r.background for r in rendered),
+        "mix": tuple(r.mix for r in rendered),
+    }
+    folder = run.project / "stems"
+    return {name: run.deliver(deliver.stem, folder / f"{name}.{target}.flac", files) for name, files in parts.items()}
+
+
+def start_dialogue(run: Run, listened: Listened) -> dict[str, Handle[Path]]:
+    """The source's dialogue as a full-length stem, where it was taken out of the sound."""
+    separated = listened.stems.result() if listened.stems else ()
+    sound = listened.heard.sound
+    path = run.project / "stems" / "dialogue.flac"
+    if not any(block.dialogue for block in separated):
+        path.unlink(missing_ok=True)  # of an earlier run that separated
+        return {}
+    blocks = tuple(
+        block.dialogue or run.step(deliver.silence, sound.channels, min(BLOCK, sound.frames - n * BLOCK))
+        for n, block in enumerate(separated)
+    )
+    return {"dialogue": run.deliver(deliver.stem, path, blocks)}
+
+
+def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> levelling.Levels:
+    """Lays a finished speech track over a video's own sound, which steps back under it; the film goes to `target`."""
+    source, voice = (run.step(listen.probe, run.adopt(path)) for path in (video, speech))
+    track, spoken = listen.audio_track(source, want.audio_track), listen.audio_track(voice, None)
+    spoken = replace(spoken, layout="", channels=min(spoken.channels, 2))  # speech in surround becomes stereo
+    sounds = run.start(listen.extract, source, track), run.start(listen.extract, voice, spoken)
+    heard, said = (sound.result() for sound in sounds)
+    laid, talk = run.step(render.speech_track, said, heard.sound.frames)
+    cut = tuple(render.blocks(heard.sound, laid, talk, bare(want.mixing)))
+    goal = levelling.goal(want.mixing, talk, heard.sound.duration)
+    levels = run.step(levelling.source_levels, heard, talk)
+    done = mastered(run, levelled(run, Sounds(cut, 0.0, levels, talk, goal), want.mixing), want.mixing)
+    dub = deliver.Voiceover(want.target, tuple(r.aac for r in done.rendered))
+    run.deliver(deliver.mux, target, deliver.Film(source, track, (dub,), want.delivery.container), ()).result()
+    return done.after
+
+
+def into(want: Wanted, container: str) -> Wanted:
+    """`want` with another container."""
+    return replace(want, delivery=replace(want.delivery, container="mp4" if container == "mp4" else "mkv"))
