@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from process import Bench
 
 from polydub.audio.roomtone import LocalTone
+from polydub.cli.dub import share_memory
 from polydub.media.aac import AacBlock, Cut
 from polydub.media.flac import write_flac
 from polydub.runner import Run
@@ -52,6 +53,7 @@ YARD_MINUTES = 5
 
 def main() -> int:
     """Measures and prints; with --way, does the work of one measurement."""
+    share_memory()  # as the program does
     given = _arguments()
     if given.way == FILM:
         made = render.masters(film(Store(given.work / "store"), given.minutes), 3.0, Mixing())

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ class Case:
     A stage that waits for another begins when that one ends.
     """
 
-    settings: Mapping[str, str]
+    settings: Mapping[str, Any]
     ends: tuple[str, ...]
     begins: tuple[str, ...] = ()
 
@@ -42,15 +43,42 @@ CASES = {
         {"tts": "fake", "separation": "none"},
         (
             *("probe", "extract", "read-script", "number", "translate", "cast", "synthesize", "fit", "shape", "source-levels"),
-            *("first-gain", "measure-block", "correction", "mix-block", "programme", "stem", "subtitle", "mux"),
+            *("first-gain", "measure-block", "correction", "mix-block", "programme", "stem", "subtitle", "mux", "coding-loss"),
+            *("recall-wordings", "learn-paces", "choose-wordings"),
         ),
     ),
     "heard": Case(
         {"tts": "fake", "speakers": "2", "download": "no"},
-        ("detect", "speech", "separate", "embed", "cluster", "identify", "transcribe", "sentences", "survey", "silence"),
+        (
+            "detect",
+            "speech",
+            "separate",
+            "embed",
+            "cluster",
+            "identify",
+            "transcribe",
+            "sentences",
+            "survey",
+            "silence",
+            "voiced",
+            "mouths",
+            "residue",
+        ),
         ("detect", "separate", "embed", "transcribe"),
     ),
-    "aligned": Case({"tts": "fake", "separation": "none", "subs_format": "srt,vtt"}, ("align",)),
+    "aligned": Case({"tts": "fake", "separation": "none", "subs_format": "srt,vtt", "word_times": True}, ("align",)),
+    "pictured": Case(
+        {
+            "tts": "fake,chars_per_s=3",
+            "mt": "fake,candidates=true",
+            "separation": "none",
+            "diarization": "none",
+            "stretch_video": True,
+            "max_slowdown": 2.0,
+            "burn_in": "target",
+        },
+        ("wordings", "slow-down", "retime", "burn"),
+    ),
     "matched": Case(
         {"tts": "espeak-ng", "speakers": "2", "separation": "none", "download": "no"},
         ("portray", "audition", "near", "choose-voices"),
@@ -61,7 +89,7 @@ MOMENTS = [(name, stage, "end") for name, case in CASES.items() for stage in cas
 MOMENTS += [(name, stage, "begin") for name, case in CASES.items() for stage in case.begins]
 # Each of these waits for the one before it; the others run beside them.
 ONE_AFTER_THE_OTHER = (
-    *("probe", "read-script", "detect", "speech", "identify", "transcribe", "sentences", "number", "translate", "cast"),
+    *("probe", "read-script", "speech", "identify", "transcribe", "sentences", "number", "translate", "cast"),
     *("portray", "stock", "gauge", "choose-voices", "fit", "source-levels", "programme"),
 )
 
@@ -94,7 +122,8 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Film]:
 def films(clip: Callable[..., Path], spoken: Mapping[str, Film], tmp_path: Path) -> Mapping[str, Film]:
     """By case; that of "given" has lines that are sped up, slowed down and left alone, in two voices."""
     talk = [(a, b - n % 3 * 0.6, f"{'ANNA' if n % 2 else 'BOB'}: {text}") for n, (a, b, text) in enumerate(long_talk(SECONDS))]
-    return {**spoken, "given": Film(tmp_path, clip("film", seconds=SECONDS)).say(talk)}
+    film = Film(tmp_path, clip("film", seconds=SECONDS)).say(talk)
+    return {**spoken, "given": film, "pictured": film}
 
 
 def copied(film: Film, folder: Path) -> Film:

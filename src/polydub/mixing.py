@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polydub import listening
+from polydub.audio import perspective
 from polydub.listening import Ear, Listened
 from polydub.runner import Handle, Run
 from polydub.stages import deliver, levelling, listen, render, separate, survey
@@ -58,6 +59,8 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     bed = bare(want.mixing)
     if ear and levels.separated:
         bed = _separated_bed(run, ear, separated, talk, replace(bed, room=levels.room, tones=survey.tones(quiet)))
+    if want.mixing.perspective:
+        bed = replace(bed, perspective=_room(run, heard, bed))
     cut = tuple(render.blocks(heard.sound, laid, talk, bed))
     speech = bridged([Span(p.start, seconds(p.start + p.duration)) for p in dub.placed], 0.0)
     goal = levelling.goal(want.mixing, speech, heard.sound.duration)
@@ -79,8 +82,20 @@ def _separated_bed(
     left = listening.note_unseparated(run, ear, separated)
     unheard = outside(talk, ear.far.spans, UNHEARD_S)  # nobody was found to speak there: the original may yet be heard
     dialogue = tuple(s.dialogue for s in separated)
-    residue = run.map(survey.residue, survey.taken(ear.heard.sound, dialogue))
-    return replace(bed, dialogue=dialogue, could_not=(*left, *unheard), residue_db=residue)
+    taken = survey.taken(ear.heard.sound, dialogue)
+    bed = replace(bed, dialogue=dialogue, could_not=(*left, *unheard), residue_db=run.map(survey.residue, taken))
+    return bed
+
+
+def _room(run: Run, heard: listen.Heard, bed: render.Bedding) -> perspective.Room | None:
+    """The room in which the original speaks, from its separated dialogue; None where it is dry, or nothing could be told."""
+    room = None
+    if bed.dialogue:
+        room = perspective.room(run.map(survey.room_decay, survey.taken(heard.sound, bed.dialogue)))
+    if room is None:
+        text = "the original's room is dry or could not be heard, so the dub is left as dry as it is"
+        run.note(Notice("perspective-unknown", text, "info"))
+    return room
 
 
 def levelled(run: Run, sounds: Sounds, want: Mixing) -> Sounds:

@@ -48,7 +48,7 @@ def dub(files: tuple[str, ...], **given: Any) -> int:
         from polydub.cli.plan import show_plans
 
         return show_plans(found, loaded, given["as_json"])
-    _share_memory()
+    share_memory()
     pool = EnginePool()
     try:
         rows = [_one(job, loaded, pool, given, alone=len(found) == 1) for job in found]
@@ -62,14 +62,19 @@ def dub(files: tuple[str, ...], **given: Any) -> int:
     return SOME_FAILED if failed else 0
 
 
-def _share_memory() -> None:
-    """Lets all threads take memory from one place: glibc's one heap per thread keeps some 100 MB that nobody uses."""
+def share_memory() -> None:
+    """Lets all threads take memory from one place, and gives each large array back as soon as it is freed.
+
+    By itself glibc keeps a heap for each thread, some 100 MB that nobody uses, and as much free memory as the largest
+    array that was ever freed: 445 MB instead of 350 for a film on four cores, at the same speed.
+    """
     import ctypes
 
-    arena_max = -8  # M_ARENA_MAX of malloc.h
+    arena_max, mmap_threshold = -8, -3  # M_ARENA_MAX, M_MMAP_THRESHOLD of malloc.h
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(arena_max, 1)
+        mallopt(mmap_threshold, 4 << 20)
 
 
 def _one(job: Job, loaded: Loaded, pool: EnginePool, given: dict[str, Any], *, alone: bool) -> dict[str, Any]:

@@ -215,7 +215,7 @@ class Settings(BaseModel):
     )
     ducking_db: float = _setting(
         12.0,
-        "Depth in dB by which the original sound is lowered under the speech where it was not separated.",
+        "Depth in dB by which the original is lowered under the speech where its voices, or what is left of them, are heard.",
         "--ducking",
         ge=0,
         le=60,

@@ -87,6 +87,7 @@ def encode_aac_block(samples: Samples, cut: Cut, kbit_s: int, folder: Path, layo
     padded[: samples.shape[1]] = _placed(samples, layout).T[:length]
     sound, packets, heard = (folder / name for name in ("aac-in.f32", "aac.adts", "aac-out.f32"))
     sound.write_bytes(padded.data)  # tofile hides why a write fails
+    del padded  # memory that is not needed while ffmpeg works
     coded = _CODED_AS.get(layout, layout) or ("mono" if channels == 1 else "stereo")
     raw = ("-f", "f32le", "-ar", str(RATE_HZ), "-ch_layout", coded)
     encoder = ("-c:a", "aac", "-b:a", f"{kbit_s}k", "-aac_coder", "fast", "-aac_pns", "0", "-flags:a", "+bitexact")
