@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from polydub.runner import Run
+from polydub.runner import Handle, Run
 from polydub.slowing import Footage
 from polydub.speaking import Said
 from polydub.stages import subtitling
@@ -15,8 +15,20 @@ from polydub.wants import Wanted
 Subtitles = tuple[subtitling.SubtitleFile, ...]
 
 
-def captions(run: Run, film: Footage, said: Said, want: Wanted) -> tuple[Subtitles, Artifact | None]:
-    """The wanted subtitles as artifacts, the target's first, and the picture with subtitles drawn into it, if wanted."""
+@dataclass(frozen=True)
+class Captioning:
+    """Subtitles that are being made, and the picture with some of them drawn into it, if that is wanted."""
+
+    files: tuple[Handle[Subtitles], ...]
+    picture: Handle[Artifact] | None
+
+    def subtitles(self) -> Subtitles:
+        """The wanted subtitles as artifacts, the target's first."""
+        return tuple(file for files in self.files for file in files.result())
+
+
+def start_captions(run: Run, film: Footage, said: Said, want: Wanted) -> Captioning:
+    """Begins to write the wanted subtitles, and to draw them."""
     script, delivery = film.listened.given.script, want.delivery
     texts, sources = {p.id: p.text for p in said.phrases}, {line.id: line.source_text for line in film.lines}
     kinds = {
@@ -28,16 +40,13 @@ def captions(run: Run, film: Footage, said: Said, want: Wanted) -> tuple[Subtitl
         ),
     }
     wished = [name for name in ("target", "source") if delivery.subs in (name, "both")] + ["both"] * delivery.bilingual
-    made: Subtitles = ()
-    for name in wished:
-        if kinds[name][0]:
-            made += run.step(subtitling.subtitle, *kinds[name], delivery.subs_formats)
-    if want.picture.burn_in == "none":
-        return made, None
-    if not film.source.of("video"):
+    files = [run.start(subtitling.subtitle, *kinds[name], delivery.subs_formats) for name in wished if kinds[name][0]]
+    picture = None
+    if want.picture.burn_in != "none" and film.source.of("video"):
+        picture = run.start(subtitling.burn, film.source, *kinds[want.picture.burn_in], want.picture.font)
+    elif want.picture.burn_in != "none":
         run.note(Notice("no-picture", "there is no picture to draw subtitles into"))
-        return made, None
-    return made, run.step(subtitling.burn, film.source, *kinds[want.picture.burn_in], want.picture.font)
+    return Captioning(tuple(files), picture)
 
 
 def _for(film: Footage, role: str, language: str, want: Wanted) -> Captions:

@@ -142,7 +142,8 @@ def mastered(run: Run, sounds: Sounds, want: Mixing) -> Mastered:
     found = goal.reached(made.after)
     if found > -70 and abs(found - goal.lufs) > levelling.NEAR_LU:
         what = "dialogue" if goal.dialogue else "programme"
-        text = f"the {what} ends at {found:.1f} LUFS, not {goal.lufs:.1f}: the true-peak limit allows no more"
+        why = "the true-peak limit allows no more" if sounds.bound else "encoding changes its loudness from place to place"
+        text = f"the {what} ends at {found:.1f} LUFS, not {goal.lufs:.1f}: {why}"
         run.note(Notice("loudness-missed", text))
     return made
 

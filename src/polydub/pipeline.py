@@ -61,21 +61,26 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
         film.listened.stems.result()
         run.release("separation")
     cast = cast_voices(run, film.listened, given, want)
-    said = speak_lines(run, task(run, film, cast.casting, "placed-unslowed" if slows(want) else "placed"), want)
+    lines = task(run, film, cast.casting)
     if slows(want):
-        film = slowed(run, film, said, want)
-        said = speak_lines(run, replace(task(run, film, cast.casting, "placed"), settled=said), want)
+        draft = speak_lines(run, replace(lines, draft=True), want)
+        film = slowed(run, film, draft, want)
+        lines = replace(task(run, film, cast.casting), settled=draft)
+    said = speak_lines(run, lines, want)
     run.release("tts")
 
+    captions = captioning.start_captions(run, film, said, want)
     sounds = mixing.lay(run, film.listened, film.lines, mixing.Dubbed(said.placed, said.takes), want)
     mastered = mixing.mastered(run, sounds, want.mixing)
     run.record("gain", mastered.gain_db)
     run.record("coded", mastered.coded_lu)
+    picture = captions.picture.result() if captions.picture else None
+    made = Result(want.target, film, cast, said, sounds, mastered, captions.subtitles(), picture, None, {})
+    if not want.delivery.together:
+        made = replace(made, film=start_film(run, [made], want).result())
+    # after the film, which somebody waits for; the stems of a long one are gigabytes
     stems = mixing.start_stems(run, mastered.rendered, want.target) | mixing.start_dialogue(run, film.listened)
-    subtitles, picture = captioning.captions(run, film, said, want)
-    made = Result(want.target, film, cast, said, sounds, mastered, subtitles, picture, None, {})
-    whole = None if want.delivery.together else start_film(run, [made], want)
-    return replace(made, film=whole.result() if whole else None, stems={name: h.result() for name, h in stems.items()})
+    return replace(made, stems={name: handle.result() for name, handle in stems.items()})
 
 
 def footage(run: Run, video: Path, want: Wanted, choose: Choose) -> Footage:
@@ -101,15 +106,15 @@ def slows(want: Wanted) -> bool:
     return want.picture.max_slowdown > 1
 
 
-def task(run: Run, film: Footage, casting: Casting, placed: str) -> Task:
-    """What is to be spoken, when the source is audible in each line; `placed` is the name of the last run's placements."""
+def task(run: Run, film: Footage, casting: Casting) -> Task:
+    """What is to be spoken, and when the source is audible in each line."""
     ear, stems, mouths = film.listened.ear, film.listened.stems, dict[str, phrasing.Mouth]()
     if ear is not None:
         sound = phrasing.clearest(ear.heard.sound, stems.result()) if stems else ear.heard.sound
         voiced = run.step(phrasing.voiced, run.map(listen.detect, listen.nearby(sound), ear.heard.true_peak))
         pieces = phrasing.mouth_pieces(film.lines, ear.close, voiced)
         mouths = {mouth.id: mouth for piece in run.map(phrasing.mouths, pieces) for mouth in piece}
-    return Task(film.lines, casting, film.source.duration, mouths, placed)
+    return Task(film.lines, casting, film.source.duration, mouths)
 
 
 def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Choose) -> tuple[Line, ...]:

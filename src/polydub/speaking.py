@@ -22,15 +22,15 @@ ROUNDS = 2  # times that lines are spoken anew in other words, after all have be
 class Task:
     """Lines to be spoken into a film of `film_s` seconds.
 
-    Attributes: mouths: when they are audible in it, by line id. placed: name of the placements of the last run. settled: what
-    was said when the same lines were spoken before in this run; they say the same again.
+    Attributes: mouths: when they are audible in it, by line id. draft: the film may yet change, so that only the choice of
+    words counts and no take is shaped. settled: what was said in the draft; the lines say the same again.
     """
 
     lines: Sequence[Line]
     casting: Casting
     film_s: float
     mouths: Mapping[str, Mouth] = field(default_factory=dict[str, Mouth])
-    placed: str = "placed"
+    draft: bool = False
     settled: Said | None = None
 
 
@@ -68,7 +68,11 @@ def speak_lines(run: Run, task: Task, want: Wanted) -> Said:
     else:
         paces = _worded(studio, free) if free else {}
     phrases, natural = studio.speak()
-    placed = run.step(speak.fit, speak.spoken(phrases, natural), task.film_s, want.timing, run.previous(task.placed))
+    spoken = speak.spoken(phrases, natural)
+    if task.draft:
+        placed = run.step(speak.draft_fit, spoken, task.film_s, want.timing)
+        return Said(phrases, studio.choices, natural, {}, placed, paces, studio.paces)
+    placed = run.step(speak.fit, spoken, task.film_s, want.timing, run.previous("placed"))
     shorter = sum(choice.kind == "shortened" for choice in studio.choices.values())
     if shorter:
         text = f"{shorter} line{'s' * (shorter > 1)} lost words that say little, so as not to be hurried"

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import floor
 
 from polydub.types import seconds
 
@@ -68,7 +69,7 @@ def time_map(points: Sequence[Point]) -> TimeMap:
         gained, length = 0.0, 0.0
         if number + 1 < len(points):
             length = seconds(points[number + 1][0]) - seconds(source)
-            gained = seconds(points[number + 1][1] - there - points[number + 1][0] + source)
+            gained = floor((points[number + 1][1] - there - points[number + 1][0] + source) * 1000 + 1e-6) / 1000
             gained = gained if gained >= LEAST_S else 0.0
         following = 1 + gained / length if length else 1.0
         if abs(following - slope) > _STRAIGHT:

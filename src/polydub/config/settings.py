@@ -196,7 +196,10 @@ class Settings(BaseModel):
     max_rate: float = _setting(MAX_RATE, "Fastest speaking rate, as a multiple of the voice's natural rate.", ge=1, le=MAX_RATE)
     min_rate: float = _setting(0.85, "Slowest speaking rate, as a multiple of the voice's natural rate.", ge=0.85, le=1)
     comfortable_rate: float = _setting(
-        1.15, "Rate up to which a line is sped up before it may start late; never above max_rate.", ge=1, le=MAX_RATE
+        1.15,
+        "Rate above which a line says something shorter, if it has another wording; never above max_rate.",
+        ge=1,
+        le=MAX_RATE,
     )
     early_s: float = _setting(0.3, "Seconds that a line may start before the original one.", "--early", ge=0, le=0.3)
     gap_s: float = _setting(0.05, "Seconds of silence kept between two lines.", "--gap", ge=0, le=2)
@@ -236,7 +239,7 @@ class Settings(BaseModel):
         ("srt",), "Formats of the subtitle files, several with commas.", min_length=1
     )
     bilingual: bool = _setting(False, "Also write subtitles that show both texts.")
-    word_times: bool = _setting(False, "Tell in VTT subtitles when each word is said.")
+    word_times: bool = _setting(False, "Tell in VTT subtitles of the original when each word is said.")
     burn_in: Literal["none", "source", "target", "both"] = _setting(
         "none", "Subtitles to draw into the picture, which is encoded anew for it."
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from polydub.report.model import COMFORTABLE_RATE, Report, Text
+from polydub.report.model import COMFORTABLE_RATE, LoudnessFacts, Report, Text
 
 DRAWS = 1000  # resamplings behind a confidence interval
 BEST_DB = 120.0  # what is written for an infinite ratio, which JSON cannot hold
@@ -137,10 +137,18 @@ def key_figures(report: Report) -> tuple[tuple[str, str], ...]:
         ("onset shift", f"median {_told(timing.shift_p50_s, '{:.2f} s')}, 95 % within {_told(timing.shift_p95_s, '{:.2f} s')}"),
         ("talk-over", f"{timing.talk_over_s:.2f} s"),
         ("evenness of pace", _told(timing.smoothness, "{:.3f}")),
-        ("loudness", f"{loud.after_lufs:.1f} LUFS, target {loud.target_lufs:.1f}"),
+        ("loudness", _loudness(loud)),
         ("true peak", f"{loud.after_true_peak_dbtp:.1f} dBTP, limit {loud.true_peak_limit_dbtp:.1f}"),
     ]
     return tuple(figures if rates else figures[:1] + figures[-2:])
+
+
+def _loudness(loud: LoudnessFacts) -> str:
+    """What is compared with the target: the programme, or the dialogue in it."""
+    spoken = loud.dialogue_gated_lufs
+    if loud.goal == "dialogue" and spoken is not None:
+        return f"dialogue {spoken:.1f} LUFS, target {loud.target_lufs:.1f}"
+    return f"{loud.after_lufs:.1f} LUFS, target {loud.target_lufs:.1f}"
 
 
 def _told(value: float | None, form: str) -> str:

@@ -162,6 +162,6 @@ def audible_gate(lines: Sequence[ReportLine], heard: Sequence[Span] | None) -> G
 def verdict(card: Card) -> str:
     """One sentence for people."""
     failed = [gate.name for gate in card.gates if gate.passed is False]
-    points_told = "no axis was measured" if card.total is None else f"{card.total:.0f} of 100 points"
+    points_told = "no points" if card.total is None else f"{card.total:.0f} of 100 points"
     there = sum(axis.value is not None for axis in card.axes)
     return f"{'FAIL: ' + ', '.join(failed) + '; ' if failed else 'PASS, '}{points_told} from {there} of {len(card.axes)} axes"

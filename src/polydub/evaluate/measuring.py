@@ -269,7 +269,7 @@ def _subtitles(subject: Subject, found: _Found, fps: float) -> None:
         try:
             score = subtitles.suber(cues, wanted, subject.language)
         except ImportError:
-            reason = "needs the package subtitle-edit-rate: pip install subtitle-edit-rate"
+            reason = "needs the package subtitle-edit-rate: pip install 'polydub[eval]'"
     found.add("U2", [score], reason if not wanted or cues else why)
 
 
@@ -282,4 +282,4 @@ def _cues(file: Path | None) -> tuple[tuple[Cue, ...], str, bool | None]:
     except BadInput as error:
         return (), f"{file.name}: {error.message}", False
     except ImportError:
-        return (), "needs the package pysubs2: pip install pysubs2", None
+        return (), "needs the package pysubs2: pip install 'polydub[eval]'", None

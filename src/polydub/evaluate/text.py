@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, cast
 
+from polydub.errors import MissingExtra
 from polydub.evaluate.card import Score, interval
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ def errors(reference: Sequence[str], heard: str, language: str) -> tuple[Errors,
     Both are normalised; the film is aligned as one text, so that no recogniser's times matter. Insertions belong to the
     line they stand in or before, after the last line to the last. Without any reference token: ().
     """
-    import jiwer  # pyright: ignore[reportMissingTypeStubs]
+    try:
+        import jiwer  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError as error:
+        raise MissingExtra("word error rates need the package jiwer", "pip install 'polydub[eval]'") from error
 
     lines = [tokens(line, language) for line in reference]
     words = [word for line in lines for word in line]

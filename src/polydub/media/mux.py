@@ -11,7 +11,7 @@ from typing import Literal
 
 from polydub.errors import BadSettings
 from polydub.media import tags
-from polydub.media.program import SAFE_INPUT, on_film_clock, run
+from polydub.media.program import COPYING, SAFE_INPUT, STANDARD, on_film_clock, run
 from polydub.types import Notice, Source, Track
 
 _MP4_VIDEO = frozenset({"h264", "hevc", "vvc", "av1", "vp9", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg", "vc1"})
@@ -102,7 +102,8 @@ def mux(plan: MuxPlan, out: Path, on_progress: Callable[[float], None] | None = 
             if on_progress is not None:
                 on_progress(min(1.0, done_s / plan.source.duration))
 
-        run(arguments, stage="mux", on_progress=tell)
+        encodes = any(notice.code == "original-re-encoded" for notice in file.notices)
+        run(arguments, stage="mux", limits=STANDARD if encodes else COPYING, on_progress=tell)
         tags.settle(out, plan.container)
         if plan.container == "mp4" and not file.shows_subtitles:
             tags.hide_subtitles(out)

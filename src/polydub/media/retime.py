@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from polydub.errors import StoreError, UnreadableMedia
 from polydub.media.program import FORMATS, SAFE_INPUT, run, safe_link
-from polydub.types import RATE_HZ, Samples, Source
+from polydub.types import FRAME, RATE_HZ, Samples, Source
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -50,6 +50,7 @@ class Coding:
 def encode_sound(pieces: Iterable[Samples], how: Coding, out: Path) -> None:
     """Writes float32 pieces (channels, frames) at 48 kHz as one AAC file in Matroska; memory does not know their number.
 
+    What is less than an AAC frame at the end is left out: encoded, it would be longer than the film.
     Raises: StoreError, and what `run` raises.
     """
     import soundfile  # pyright: ignore[reportMissingTypeStubs]
@@ -57,7 +58,7 @@ def encode_sound(pieces: Iterable[Samples], how: Coding, out: Path) -> None:
     raw = out.with_suffix(".flac")
     try:
         with soundfile.SoundFile(raw, "w", RATE_HZ, how.channels, "PCM_24", format="FLAC", compression_level=0) as file:
-            for piece in pieces:
+            for piece in _whole_frames(pieces):
                 file.write(piece.T)
         layout = ["-channel_layout", how.layout] if how.layout else []
         coder = ["-c:a", "aac", "-b:a", f"{how.kbit_per_channel * how.channels}k", "-aac_pns", "0", "-flags:a", "+bitexact"]
@@ -67,6 +68,18 @@ def encode_sound(pieces: Iterable[Samples], how: Coding, out: Path) -> None:
         raise StoreError("the slowed-down sound could not be written", "free some space or give another --output") from error
     finally:
         raw.unlink(missing_ok=True)
+
+
+def _whole_frames(pieces: Iterable[Samples]) -> Iterator[Samples]:
+    """The pieces again, without the last samples that fill no AAC frame."""
+    held: Samples | None = None
+    total = 0
+    for piece in pieces:
+        if held is not None:
+            yield held
+        held, total = piece, total + piece.shape[1]
+    if held is not None:
+        yield held[:, : max(1, held.shape[1] - total % FRAME)]
 
 
 def retime(what: Retiming, out: Path) -> None:

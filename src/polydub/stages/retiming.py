@@ -29,7 +29,7 @@ def slow_down(work: Work, lines: tuple[Spoken, ...], room: Room, timing: Timing,
     from polydub.audio import fit, slowdown
 
     slots = [fit.Slot(x.id, x.speaker, x.start, x.end, x.natural_s) for x in lines]
-    limits = fit.Limits(timing.min_rate, timing.max_rate, timing.early_s, timing.gap_s, timing.comfortable_rate)
+    limits = fit.Limits(timing.min_rate, timing.max_rate, timing.early_s, timing.gap_s)
     if previous is not None and previous.slowest <= room.most + 1e-3:
         by_it = [fit.Slot(s.id, s.speaker, previous.to(s.start), previous.to(s.end), s.natural_s) for s in slots]
         if not slowdown.slow_down(by_it, previous.to(room.film_s), limits, slowdown.Slowing(2.0)).points:

@@ -102,19 +102,29 @@ def fit(
     work: Work, lines: tuple[Spoken, ...], film_s: float, timing: Timing, previous: tuple[Placement, ...] | None
 ) -> tuple[Placement, ...]:
     """Where each line starts and how long it lasts; `previous` placements keep lines far from a change where they were."""
+    placed = _fitted(lines, film_s, timing, previous or ())
+    for notice in _overflow(placed):
+        work.notice(notice)
+    return placed
+
+
+@stage("draft-fit")
+def draft_fit(work: Work, lines: tuple[Spoken, ...], film_s: float, timing: Timing) -> tuple[Placement, ...]:
+    """As `fit`, of a film that may yet change: what cannot fit is not told."""
+    return _fitted(lines, film_s, timing, ())
+
+
+def _fitted(lines: Sequence[Spoken], film_s: float, timing: Timing, previous: Sequence[Placement]) -> tuple[Placement, ...]:
     from polydub.audio import fit as solver
 
     slots = [solver.Slot(x.id, x.speaker, x.start, x.end, x.natural_s) for x in lines]
     limits = solver.Limits(timing.min_rate, timing.max_rate, timing.early_s, timing.gap_s)
-    before = {p.id: solver.Fitted(p.id, p.start, p.duration, p.rate, p.shift, p.overflow) for p in previous or ()}
+    before = {p.id: solver.Fitted(p.id, p.start, p.duration, p.rate, p.shift, p.overflow) for p in previous}
     by_id = {x.id: x for x in lines}
-    placed = tuple(
+    return tuple(
         Placement(f.id, by_id[f.id].speaker, f.start, f.duration, f.rate, f.shift, f.overflow, by_id[f.id].natural_s)
         for f in solver.fit(slots, film_s, limits, before)
     )
-    for notice in _overflow(placed):
-        work.notice(notice)
-    return placed
 
 
 def _overflow(placed: Sequence[Placement]) -> list[Notice]:
