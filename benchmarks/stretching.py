@@ -28,6 +28,7 @@ import recognition
 import soundfile
 from figures import Figure, number
 from matching import dnsmos
+from measures import Findings, Plan
 from recognition import DATA, Said, heard_text, plain
 
 from polydub.audio.signal import resample
@@ -159,6 +160,14 @@ def figures(words: int, rows: Mapping[str, Row]) -> list[Figure]:
         Figure("DNSMOS after stretching", "of 5", (score,), (top,), f">= best other - 0.05 = {number(top)}", more=True),
         Figure("work for a second of sound", "s", (own.seconds,)),
     ]
+
+
+def stretched(plan: Plan, found: Findings, data: Path) -> None:
+    """Figures and table for the page."""
+    plan.say("stretching")
+    words, rows = measure(data)
+    found.add("Stretching speech", *figures(words, rows))
+    found.tell("Stretching speech", *table(words, rows))
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from polydub import config, standalone
 from polydub.dubbing import Ears
-from polydub.errors import StoreError
+from polydub.errors import BadSettings, StoreError
 from polydub.report import model
 from small_dubs import TALK, Dub, Film, long_talk, small_disk
 
@@ -72,8 +72,8 @@ def film(clip: Callable[..., Path], tmp_path: Path) -> Films:
 
 def test_the_stages_run_once_in_the_order_of_the_story(film: Films) -> None:
     dub = film().dub()
-    story = ["probe", "extract", "read-script", "translate", "cast", "synthesize", "fit", "shape", "source-levels"]
-    story += ["measure-block", "mix-block", "programme", "stem", "subtitle", "mux"]
+    story = ["probe", "extract", "read-script", "translate", "cast", "synthesize", "fit", "shape", "subtitle"]
+    story += ["source-levels", "measure-block", "mix-block", "programme", "mux", "stem"]
     names = list(dub.ran)
     assert [name for name in names if name in story] == story
     rates = [line["rate"] for line in dub.report["lines"]]
@@ -180,6 +180,38 @@ def test_subtitles_carry_the_dub_at_the_times_it_is_spoken(film: Films) -> None:
     for line in lines:
         cue = next(cue for begin, end, cue in shown if begin - 0.04 <= line["start"] < end)
         assert line["text"].split()[-1] in cue
+
+
+def test_a_target_that_peaks_forbid_spoils_no_later_run(film: Films) -> None:
+    made = film()
+    loud = made.dub({"lufs": -8.0, "tts": "espeak-ng"})
+    assert "loudness-missed" in {n.code for n in loud.outcome.notices}
+    assert loud.report["loudness"]["gain_db"] < 30, "what is quiet is not raised for a target that cannot be reached"
+    usual = made.dub({"lufs": -16.0, "tts": "espeak-ng"})
+    assert usual.report["loudness"]["after_lufs"] == pytest.approx(-16, abs=0.2)
+    assert "loudness-missed" not in {n.code for n in usual.outcome.notices}
+
+
+def test_a_line_without_a_letter_is_told_and_the_others_are_spoken(film: Films) -> None:
+    made = film()
+    texts = ["Hola.", *["—"] * (len(TALK) - 1)]
+    dub = made.say(TALK, texts).dub()
+    assert [line["duration"] > 0 for line in dub.report["lines"]] == [True] + [False] * (len(TALK) - 1)
+    assert "unspeakable" in {n.code for n in dub.outcome.notices}
+
+
+def test_subtitles_that_no_font_can_draw_are_refused_before_anybody_speaks(film: Films) -> None:
+    made = film()
+    made.say(TALK, ["\U00012000"] * len(TALK))  # a cuneiform sign
+    (made.folder / "no.ttf").write_bytes(b"no font")
+    with pytest.raises(BadSettings):
+        made.dub({"burn_in": "target", "font": str(made.folder / "no.ttf")})
+    assert not list(made.out.rglob("takes")) and "synthesize" not in (made.project / "job.log").read_text(encoding="utf-8")
+
+
+def test_wishes_that_come_to_nothing_are_told(film: Films) -> None:
+    dub = film().dub({"word_times": True})
+    assert "idle-setting" in {n.code for n in dub.outcome.notices}
 
 
 @pytest.mark.parametrize("lufs", [-16.0, -23.0])

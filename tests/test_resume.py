@@ -77,7 +77,7 @@ CASES = {
             "max_slowdown": 2.0,
             "burn_in": "target",
         },
-        ("wordings", "draft-fit", "slow-down", "retime", "burn"),
+        ("wordings", "draft-fit", "slow-down", "retime", "burn", "drawable"),
     ),
     "matched": Case(
         {"tts": "espeak-ng", "speakers": "2", "separation": "none", "download": "no"},

@@ -56,10 +56,10 @@ class Studio:
                 run.state = self.state
                 run.tools["tts"] = self._tool()
                 want = Wanted("es", **wishes)
-                said = speaking.speak_lines(run, Task(lines, CASTING, FILM_S, mouths or {}), want)
+                said = speaking.speak_lines(run, Task(lines, CASTING, FILM_S, mouths or {}, draft=slower > 1), want)
                 if slower > 1:
                     stretched = [replace(x, start=x.start * slower, end=x.end * slower) for x in lines]
-                    copy = Task(stretched, CASTING, FILM_S * slower, placed="placed-slow", settled=said)
+                    copy = Task(stretched, CASTING, FILM_S * slower, settled=said)
                     said = speaking.speak_lines(run, copy, want)
                 self.state = run.finish()
                 self.notices = [n.code for n in run.notices]

@@ -27,6 +27,21 @@ class Captioning:
         return tuple(file for files in self.files for file in files.result())
 
 
+def check_drawing(run: Run, film: Footage, want: Wanted) -> None:
+    """Raises what would keep subtitles from being drawn, and tells of wishes that come to nothing, before the work begins."""
+    if want.delivery.word_times and "vtt" not in want.delivery.subs_formats:
+        run.note(Notice("idle-setting", "words are timed in WebVTT files only: add --subs-format vtt", "info"))
+    if want.picture.font and want.picture.burn_in == "none":
+        run.note(Notice("idle-setting", "--font is for subtitles in the picture: add --burn-in", "info"))
+    if want.picture.burn_in == "none" or not film.source.of("video"):
+        return
+    texts = {"target": [x.text + x.short + x.long for x in film.lines], "source": [x.source_text for x in film.lines]}
+    languages = {"target": want.target, "source": film.listened.given.script.language}
+    wished = [name for name in texts if want.picture.burn_in in (name, "both")]
+    letters = tuple((languages[name], "".join(sorted(set("".join(texts[name]))))) for name in wished)
+    run.step(subtitling.drawable, film.source, letters, want.picture.font)
+
+
 def start_captions(run: Run, film: Footage, said: Said, want: Wanted) -> Captioning:
     """Begins to write the wanted subtitles, and to draw them."""
     script, delivery = film.listened.given.script, want.delivery

@@ -204,8 +204,8 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
         language_of_name(transcript) if transcript else None,
         store.adopt(translation) if translation else None,
     )
-    if s.font is not None:
-        check_file(s.font)
+    if s.font is not None and not s.font.is_file():
+        raise BadInput(f"there is no font file {s.font}", "give a file such as NotoSans-Regular.ttf")
     return Wanted(
         target,
         s.source_language,

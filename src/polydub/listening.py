@@ -16,6 +16,7 @@ from polydub.types import Notice, Script, Segment, Span, Speech, Turn
 from polydub.wants import Wanted
 
 Speaking = Handle[speakers.Diarized]
+UNSEPARATED_S = 0.5  # less is not worth a word
 CLOSE, FAR = 0.5, 0.3  # probability from which a frame is speech: to be recognised; to be told apart, also from afar
 
 
@@ -109,8 +110,8 @@ def start_separation(run: Run, ear: Ear) -> Handle[tuple[separate.Separated, ...
 def note_unseparated(run: Run, ear: Ear, separated: Sequence[separate.Separated]) -> tuple[Span, ...]:
     """Where the dialogue could not be taken out of the sound; told."""
     left = separate.unseparated(separated, ear.heard.sound.frames)
-    if left:
-        length = sum(span.duration for span in left)
+    length = sum(span.duration for span in left)
+    if length >= UNSEPARATED_S:
         run.note(Notice("not-separated", f"the dialogue could not be taken out of {length:.0f} s of the sound"))
     return left
 

@@ -14,6 +14,7 @@ from polydub.stages import deliver, levelling, listen, render, separate, survey
 from polydub.types import BLOCK, Artifact, Line, Notice, Placement, Span, Take, bridged, outside, seconds
 from polydub.wants import Mixing, Wanted
 
+LEAST_YIELD = 0.5  # of each dB of gain; where the limiter takes more, the programme is as loud as its peaks allow
 LOST_LU = 6.0  # more than any encoder takes away
 UNHEARD_S = 1.0  # so much of a line without detected speech is ducked instead of separated
 
@@ -65,9 +66,9 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     speech = bridged([Span(p.start, seconds(p.start + p.duration)) for p in dub.placed], 0.0)
     goal = levelling.goal(want.mixing, speech, heard.sound.duration)
     coded_lu = run.step(levelling.coding_loss, laid, run.previous("coded"))
-    first_db = run.step(levelling.first_gain, laid, levels.dialogue, goal.lufs + coded_lu, run.previous("gain"))
+    first = run.step(levelling.first_gain, laid, levels.dialogue, goal.lufs, run.previous("aim"))
     ducked_s = sum(span.duration for span in (talk if bed.dialogue is None else bed.could_not))
-    return levelled(run, Sounds(cut, seconds(ducked_s), levels, speech, goal, first_db, coded_lu), want.mixing)
+    return levelled(run, Sounds(cut, seconds(ducked_s), levels, speech, goal, first.gain_db, coded_lu), want.mixing)
 
 
 def bare(how: Mixing) -> render.Bedding:
@@ -109,8 +110,10 @@ def levelled(run: Run, sounds: Sounds, want: Mixing) -> Sounds:
         if missing == 0:
             return replace(sounds, gain_db=gain_db)
         missed.append((gain_db, missing))
+        if missing > 0 and yielded(missed) < LEAST_YIELD:  # more would raise what is quiet and nothing else
+            return replace(sounds, gain_db=missed[-2][0], bound=True)
         gain_db = round(gain_db + missing / yielded(missed), 2)
-    return replace(sounds, gain_db=gain_db, bound=True)
+    return replace(sounds, gain_db=missed[-1][0], bound=True)
 
 
 def yielded(missed: Sequence[tuple[float, float]]) -> float:

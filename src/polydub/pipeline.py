@@ -14,7 +14,8 @@ from polydub.matching import match_voices
 from polydub.runner import Handle, Run
 from polydub.slowing import Footage, slowed
 from polydub.speaking import Said, Task, speak_lines
-from polydub.stages import deliver, listen, match, phrasing, speak, translate
+from polydub.stages import deliver, levelling, listen, match, phrasing, speak, translate
+from polydub.text.words import speakable
 from polydub.types import Artifact, Casting, Line, Script, Segment, Span, Turn, Wordings
 from polydub.wants import Wanted
 
@@ -55,14 +56,15 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     """Dub one film into one language. Finished calls are remembered; only what changed is done again."""
     film = footage(run, video, want, choose)
     given = film.listened.given.script
-    if not any(line.text.strip() for line in film.lines):
+    if not any(speakable(line.text) for line in film.lines):
         raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
     if film.listened.stems:  # a failure is told before anything is spoken, and the engine's memory is free again
         film.listened.stems.result()
         run.release("separation")
+    captioning.check_drawing(run, film, want)  # before anything takes long
     cast = cast_voices(run, film.listened, given, want)
     lines = task(run, film, cast.casting)
-    if slows(want):
+    if slows(film, want):
         draft = speak_lines(run, replace(lines, draft=True), want)
         film = slowed(run, film, draft, want)
         lines = replace(task(run, film, cast.casting), settled=draft)
@@ -72,7 +74,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     captions = captioning.start_captions(run, film, said, want)
     sounds = mixing.lay(run, film.listened, film.lines, mixing.Dubbed(said.placed, said.takes), want)
     mastered = mixing.mastered(run, sounds, want.mixing)
-    run.record("gain", mastered.gain_db)
+    run.record("aim", levelling.Aim(mastered.gain_db, sounds.goal.lufs))
     run.record("coded", mastered.coded_lu)
     picture = captions.picture.result() if captions.picture else None
     made = Result(want.target, film, cast, said, sounds, mastered, captions.subtitles(), picture, None, {})
@@ -101,9 +103,9 @@ def footage(run: Run, video: Path, want: Wanted, choose: Choose) -> Footage:
     return Footage(source, track, listened, lines)
 
 
-def slows(want: Wanted) -> bool:
-    """Whether the picture may be slowed down."""
-    return want.picture.max_slowdown > 1
+def slows(film: Footage, want: Wanted) -> bool:
+    """Whether there is a picture that may be slowed down."""
+    return want.picture.max_slowdown > 1 and bool(film.source.of("video"))
 
 
 def task(run: Run, film: Footage, casting: Casting) -> Task:

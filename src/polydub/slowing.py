@@ -17,7 +17,10 @@ from polydub.wants import Wanted
 
 @dataclass(frozen=True)
 class Footage:
-    """What is to be dubbed: the film, its audio track, what was heard in it, the lines at their times, and its clock."""
+    """What is to be dubbed: the film, its audio track, what was heard in it, the lines at their times.
+
+    Attributes: clock: by which it runs slower than the film that was given; without points it does not.
+    """
 
     source: Source
     track: Track

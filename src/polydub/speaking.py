@@ -11,6 +11,7 @@ from polydub.stages.phrasing import Mouth
 from polydub.text import durations
 from polydub.text.durations import Pace
 from polydub.text.lengths import Choice, Option
+from polydub.text.words import speakable
 from polydub.types import Casting, Line, Notice, Part, Phrase, Placement, Take
 from polydub.wants import Wanted
 
@@ -58,7 +59,11 @@ def speak_lines(run: Run, task: Task, want: Wanted) -> Said:
     Lines that would be hurried say something shorter where they can, lines with much room something longer; nothing is spoken
     twice where that is not so. What a line said in the last run it says again unless something about it has changed.
     """
-    lines = tuple(x for x in task.lines if x.text.strip())
+    lines = tuple(x for x in task.lines if speakable(x.text))
+    mute = sum(bool(x.text.strip()) for x in task.lines) - len(lines)
+    if mute and not task.draft:
+        text = f"nothing is spoken for {mute} line{'s' * (mute > 1)} without a letter or digit"
+        run.note(Notice("unspeakable", text, "info"))
     studio = _Studio(run, replace(task, lines=lines), want)
     free = tuple(x for x in lines if lengths.changeable(x, want.wording))
     if task.settled:
@@ -98,7 +103,7 @@ class _Studio:
     def phrases(self) -> tuple[Phrase, ...]:
         """What is to be spoken at the moment."""
         worded = [replace(x, text=self.choices[x.id].text) for x in self.task.lines]
-        return phrasing.phrases(worded, self.task.mouths, self.predict)
+        return phrasing.phrases(worded, self.task.mouths, self.predict, self.want.timing.comfortable_rate)
 
     def predict(self, line: Line, text: str) -> float:
         """Seconds that a text takes in a line's voice."""

@@ -39,6 +39,10 @@ class TimeMap:
         (s0, f0), (s1, f1) = self.points[at - 1], self.points[at]
         return f0 + (source_s - s0) * (f1 - f0) / (s1 - s0)
 
+    def back(self, film_s: float) -> float:
+        """The source's time at a time of the film, not rounded."""
+        return TimeMap(tuple((film, source) for source, film in self.points)).to(film_s)
+
     def stretches(self, duration_s: float) -> tuple[tuple[Point, Point], ...]:
         """The parts of a source of that length in which time runs evenly: (start, end) in the source, the same in the film."""
         edges = sorted({0.0, duration_s, *(s for s, _ in self.points if 0 < s < duration_s)})

@@ -88,7 +88,7 @@ class _Found:
 def measure(subject: Subject, tools: Tools) -> Card:
     """Everything that can be measured of `subject` with `tools`. Raises: BadInput for files that cannot be read."""
     found = _Found()
-    report = subject.report
+    report, given = subject.report, subject.reference
     if report and report.picture.added_s:  # then a moment of the source is another one of the dub
         stems = {name: path for name, path in subject.stems.items() if name != "dialogue"}
         subject = replace(subject, reference=None, stems=stems)
@@ -98,6 +98,7 @@ def measure(subject: Subject, tools: Tools) -> Card:
         dub = stack.enter_context(opened(subject.dub, subject.language))
         number = report.source.audio_track if report else None
         source = stack.enter_context(opened(subject.reference, "", number)) if subject.reference else None
+        beside = source or (stack.enter_context(opened(given, "", number)) if given else None)
         tools.progress("listening")
         sounds = Sounds(dub, source)
         tools.progress("finding speech")
@@ -108,7 +109,7 @@ def measure(subject: Subject, tools: Tools) -> Card:
         _timing(subject, speech, basis, found)
         _sound(subject, tools, found, Ear(sounds, speech))
         tools.progress("comparing pictures")
-        _picture(tools, found, sounds)
+        _picture(tools, found, sounds, beside)
     _subtitles(subject, found, dub.picture.fps if dub.picture else 0.0)
     explained = frozenset(n.line for n in report.notices if n.line) if report else frozenset[str]()
     if subject.lines:
@@ -223,8 +224,8 @@ def _sound(subject: Subject, tools: Tools, found: _Found, heard: Ear) -> None:
     found.add("L2", [change], "needs the stems dialogue, dub and background")
 
 
-def _picture(tools: Tools, found: _Found, sounds: Sounds) -> None:
-    """A1 and A4."""
+def _picture(tools: Tools, found: _Found, sounds: Sounds, beside: Reel | None) -> None:
+    """A1 and A4; `beside` is the source, even where its moments are others than the dub's."""
     ours, theirs = sounds.dub.picture, sounds.source.picture if sounds.source else None
     why = "the picture was meant to change" if tools.new_picture else "there is no picture to compare with: --ref"
     same, broken = None, ""
@@ -243,7 +244,7 @@ def _picture(tools: Tools, found: _Found, sounds: Sounds) -> None:
     found.add("A4", [picture.picture_score(same) if same else None], broken or why)
     clock = None
     if ours:
-        clock = picture.beside(_clock(sounds.dub), _clock(sounds.source) if sounds.source and theirs else None)
+        clock = picture.beside(_clock(sounds.dub), _clock(beside) if beside and beside.picture else None)
         found.scores += picture.clock_scores(clock, sounds.late_s)
     else:
         found.missing.append(Lack(id="A1", reason="the dub has no picture"))

@@ -48,7 +48,7 @@ def burn_in(
     track = next(iter(source.of("video")), None)
     if track is None:
         raise BadSettings("there is no picture to draw subtitles into", "leave out --burn-in")
-    layout = _layout(link, track)
+    layout = pixel_format(link, track)
     with tempfile.TemporaryDirectory(prefix="burn-", dir=out.parent) as folder:
         home = Path(folder)
         (home / "fonts").mkdir()
@@ -74,7 +74,7 @@ def _escaped(path: Path) -> str:
     return re.sub(r"([\\'\[\],;])", r"\\\1", option)
 
 
-def _layout(link: Path, track: Track) -> str:
+def pixel_format(link: Path, track: Track) -> str:
     """The pixel format to encode: 4:2:0 as players want it, unless an odd size rules that out. Raises for HDR."""
     with _opened(link) as container:
         picture = cast("VideoStream", container.streams[track.index]).codec_context

@@ -226,10 +226,13 @@ def _turns(result: Result) -> tuple[Turn, ...]:
 
 
 def _script(result: Result, target: str) -> str:
+    """The lines as they were written, by the clock of the film that was given."""
     spoken = {id_: choice.text for id_, choice in result.said.choices.items()}
+    back = result.footage.clock.back
     lines = [
-        {"id": x.id, "speaker": x.speaker, "start": x.start, "end": x.end, "source_text": x.source_text, "text": x.text,
-         "short": x.short, "long": x.long, "spoken": spoken.get(x.id, x.text), "seed": x.seed, "locked": x.locked}
+        {"id": x.id, "speaker": x.speaker, "start": seconds(back(x.start)), "end": seconds(back(x.end)),
+         "source_text": x.source_text, "text": x.text, "short": x.short, "long": x.long, "spoken": spoken.get(x.id, x.text),
+         "seed": x.seed, "locked": x.locked}
         for x in result.footage.lines
     ]  # fmt: skip
     voices = {speaker: voice.name for speaker, voice in result.cast.casting.voices.items()}

@@ -108,15 +108,23 @@ def _levels(energies: Sequence[Energies], true_peak: float, speech: Sequence[Spa
     return Levels(whole, round(loudness.loudness_range(cells), 1), round(decibels(true_peak), 2), curve, spoken)
 
 
-@stage("first-gain")
-def first_gain(work: Work, laid: tuple[object, ...], talk_lufs: float, target_lufs: float, previous: float | None) -> float:
-    """Programme gain in dB to begin with: the last run's, else what the dialogue alone would need.
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A gain of the programme in dB, and the loudness that it was to reach, LUFS."""
+
+    gain_db: float
+    lufs: float
+
+
+@stage("first-gain", version=2)
+def first_gain(work: Work, laid: tuple[object, ...], talk_lufs: float, lufs: float, previous: Aim | None) -> Aim:
+    """Programme gain to begin with: the last run's if it had the same goal, else what the dialogue alone would need.
 
     `laid` is not looked at: it makes an edit another call, which is what gets the previous gain.
     """
-    if previous is not None:
+    if previous is not None and previous.lufs == lufs:
         return previous
-    return 0.0 if talk_lufs <= -70 else round(min(target_lufs - talk_lufs, 40.0), 2)
+    return Aim(0.0 if talk_lufs <= -70 else round(min(lufs + CODED_LU - talk_lufs, 40.0), 2), lufs)
 
 
 @stage("coding-loss")

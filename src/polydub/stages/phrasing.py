@@ -10,6 +10,7 @@ from itertools import combinations
 
 from polydub.stages.listen import Detected, excerpt, sound_of
 from polydub.stages.separate import Separated
+from polydub.text.words import speakable
 from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, VAD_FRAME, Excerpt, Line, Phrase, Sound, Span, Speech, seconds
 from polydub.work import Work, stage
 
@@ -131,8 +132,13 @@ def mouths(work: Work, piece: MouthPiece) -> tuple[Mouth, ...]:
     return tuple(made)
 
 
-def phrases(lines: Sequence[Line], mouths: Mapping[str, Mouth], predict: Callable[[Line, str], float]) -> tuple[Phrase, ...]:
-    """What is to be spoken, in the order of `lines`; lines without text are left out.
+def phrases(
+    lines: Sequence[Line],
+    mouths: Mapping[str, Mouth],
+    predict: Callable[[Line, str], float],
+    comfortable_rate: float = 1.15,
+) -> tuple[Phrase, ...]:
+    """What is to be spoken, in the order of `lines`; lines without a letter or digit are left out.
 
     `mouths` are by line id; a line without one is taken to be audible in its whole span, and so is a locked one. `predict`
     tells how many seconds a text takes in the voice of a line. A line is parted at pauses of its mouth where its text then
@@ -141,11 +147,11 @@ def phrases(lines: Sequence[Line], mouths: Mapping[str, Mouth], predict: Callabl
     """
     ends = _last_ends(lines, mouths)
     made: list[Phrase] = []
-    for line in (x for x in lines if x.text.strip()):
+    for line in (x for x in lines if speakable(x.text)):
         mouth = _mouth(line, mouths)
         end = max(mouth.start + SHORTEST_S, min(mouth.end, ends[line.id]))
         mouth = replace(mouth, end=seconds(end), pauses=tuple(p for p in mouth.pauses if p.end < end))
-        parts = _parts(line, mouth, predict)
+        parts = _parts(line, mouth, predict, comfortable_rate)
         if not parts:
             made.append(Phrase(mouth.start, mouth.end, line.id, line.speaker, line.text))
         for n, (span, text) in enumerate(parts, 1):
@@ -166,16 +172,14 @@ def _last_ends(lines: Sequence[Line], mouths: Mapping[str, Mouth]) -> dict[str, 
     return {name: _mouth(ordered[n], mouths).start if n < len(ordered) else math.inf for name, n in following.items()}
 
 
-def _parts(line: Line, mouth: Mouth, predict: Callable[[Line, str], float]) -> tuple[tuple[Span, str], ...]:
+def _parts(line: Line, mouth: Mouth, predict: Callable[[Line, str], float], comfortable: float) -> tuple[tuple[Span, str], ...]:
     """The parts in which a line is better spoken; none when it is best spoken as one."""
     from polydub.text.phrases import WORDS, split, words
-    from polydub.wants import Timing
 
     pauses = sorted((p for p in mouth.pauses if p.duration >= SPLIT_PAUSE_S), key=lambda p: (-p.duration, p.start))
     pauses = sorted(pauses[:MOST_PAUSES], key=lambda p: p.start)
     if not pauses or words(line.text) < 2 * WORDS:
         return ()
-    comfortable = Timing().comfortable_rate
     known: dict[str, float] = {}
 
     def takes(text: str) -> float:

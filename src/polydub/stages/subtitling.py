@@ -109,6 +109,20 @@ def subtitle(work: Work, said: tuple[Said, ...], what: Captions, formats: tuple[
     return tuple(made)
 
 
+@stage("drawable")
+def drawable(work: Work, source: Source, letters: tuple[tuple[str, str], ...], font: Artifact | None) -> bool:
+    """True if `letters`, those of each language (BCP-47), can be drawn into the film's picture. Raises what `burn` raises."""
+    from polydub import languages
+    from polydub.media import ffmpeg, fonts
+    from polydub.media.burn import pixel_format
+
+    given = work.path(font) if font else None
+    for language, some in letters:
+        fonts.find_font(some, languages.base(language), given)
+    pixel_format(ffmpeg.safe_link(work.path(source.media), work.scratch), source.of("video")[0])
+    return True
+
+
 @stage("burn", version=1)
 def burn(work: Work, source: Source, said: tuple[Said, ...], what: Captions, font: Artifact | None) -> Artifact:
     """The film's first picture track with subtitles drawn into it: a NUT file without sound, on the film's clock.

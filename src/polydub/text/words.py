@@ -15,6 +15,11 @@ CLOSERS = "\"'”’»›)]}」』）】》〉"
 _UNSPACED = re.compile("[\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")
 
 
+def speakable(text: str) -> bool:
+    """Whether there is anything to say in `text`: a letter or a digit."""
+    return any(c.isalnum() for c in text)
+
+
 def unspaced(text: str) -> bool:
     """Whether `text` holds signs of a script that puts no blanks between words."""
     return _UNSPACED.search(text) is not None
