@@ -14,7 +14,8 @@ from polydub.stages import deliver, levelling, listen, render, separate, survey
 from polydub.types import BLOCK, Artifact, Line, Notice, Placement, Span, Take, bridged, outside, seconds
 from polydub.wants import Mixing, Wanted
 
-LEAST_YIELD = 0.5  # of each dB of gain; where the limiter takes more, the programme is as loud as its peaks allow
+ROUNDS = 5  # of measuring and setting the gain
+LIMITED_DB = 6.0  # of gain that the limiter may take away again; more would raise what is quiet and hardly anything else
 LOST_LU = 6.0  # more than any encoder takes away
 UNHEARD_S = 1.0  # so much of a line without detected speech is ducked instead of separated
 
@@ -103,16 +104,18 @@ def levelled(run: Run, sounds: Sounds, want: Mixing) -> Sounds:
     """With the gain that brings the limited programme to its goal; near misses are left, so that an edit keeps the gain."""
     gain_db, missed = sounds.gain_db, list[tuple[float, float]]()
     lufs = round(sounds.goal.lufs + sounds.coded_lu, 2)
-    for _ in range(5):
+    for _ in range(ROUNDS):
         measured = run.map(render.measure_block, render.masters(sounds.cut, gain_db, want))
         near = levelling.AIM_LU if missed else levelling.KEEP_LU
         missing = run.step(levelling.correction, measured, lufs, near, sounds.goal.dialogue)
         if missing == 0:
             return replace(sounds, gain_db=gain_db)
         missed.append((gain_db, missing))
-        if missing > 0 and yielded(missed) < LEAST_YIELD:  # more would raise what is quiet and nothing else
-            return replace(sounds, gain_db=missed[-2][0], bound=True)
-        gain_db = round(gain_db + missing / yielded(missed), 2)
+        first_db, needed = missed[0]
+        louder = round(min(gain_db + missing / yielded(missed), first_db + max(needed, 0) + LIMITED_DB), 2)
+        if missing > 0 and louder <= gain_db:
+            break
+        gain_db = louder
     return replace(sounds, gain_db=missed[-1][0], bound=True)
 
 
