@@ -187,6 +187,10 @@ def test_a_target_that_peaks_forbid_spoils_no_later_run(film: Films) -> None:
     loud = made.dub({"lufs": -8.0, "tts": "espeak-ng"})
     assert "loudness-missed" in {n.code for n in loud.outcome.notices}
     assert loud.report["loudness"]["gain_db"] < 30, "what is quiet is not raised for a target that cannot be reached"
+    edits = {"version": 1, "items": {"lines": {"1": {"text": "Hola a todos."}}}}
+    (made.project / "edits.es.json").write_text(json.dumps(edits), encoding="utf-8")
+    edited = made.dub({"lufs": -8.0, "tts": "espeak-ng"})
+    assert edited.report["loudness"]["gain_db"] == loud.report["loudness"]["gain_db"], "no block but the edited ones changes"
     usual = made.dub({"lufs": -16.0, "tts": "espeak-ng"})
     assert usual.report["loudness"]["after_lufs"] == pytest.approx(-16, abs=0.2)
     assert "loudness-missed" not in {n.code for n in usual.outcome.notices}

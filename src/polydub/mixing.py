@@ -69,7 +69,9 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     coded_lu = run.step(levelling.coding_loss, laid, run.previous("coded"))
     first = run.step(levelling.first_gain, laid, levels.dialogue, goal.lufs, run.previous("aim"))
     ducked_s = sum(span.duration for span in (talk if bed.dialogue is None else bed.could_not))
-    return levelled(run, Sounds(cut, seconds(ducked_s), levels, speech, goal, first.gain_db, coded_lu), want.mixing)
+    return levelled(
+        run, Sounds(cut, seconds(ducked_s), levels, speech, goal, first.gain_db, coded_lu, first.bound), want.mixing
+    )
 
 
 def bare(how: Mixing) -> render.Bedding:
@@ -109,7 +111,9 @@ def levelled(run: Run, sounds: Sounds, want: Mixing) -> Sounds:
         near = levelling.AIM_LU if missed else levelling.KEEP_LU
         missing = run.step(levelling.correction, measured, lufs, near, sounds.goal.dialogue)
         if missing == 0:
-            return replace(sounds, gain_db=gain_db)
+            return replace(sounds, gain_db=gain_db, bound=False)
+        if sounds.bound and missing > 0 and not missed:  # as in the last run
+            return sounds
         missed.append((gain_db, missing))
         first_db, needed = missed[0]
         louder = round(min(gain_db + missing / yielded(missed), first_db + max(needed, 0) + LIMITED_DB), 2)
@@ -134,6 +138,7 @@ class Mastered:
     rendered: tuple[render.Rendered, ...]
     gain_db: float
     coded_lu: float
+    bound: bool
     after: levelling.Levels
 
 
@@ -158,7 +163,7 @@ def _rendered(run: Run, sounds: Sounds, want: Mixing) -> Mastered:
     rendered = run.map(render.mix_block, render.masters(sounds.cut, sounds.gain_db, want))
     peak = max((r.true_peak for r in rendered), default=0.0)
     after = run.step(levelling.programme, tuple(r.energies for r in rendered), peak, sounds.speech)
-    return Mastered(rendered, sounds.gain_db, sounds.coded_lu, after)
+    return Mastered(rendered, sounds.gain_db, sounds.coded_lu, sounds.bound, after)
 
 
 def start_stems(run: Run, rendered: tuple[render.Rendered, ...], target: str) -> dict[str, Handle[Path]]:

@@ -74,7 +74,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     captions = captioning.start_captions(run, film, said, want)
     sounds = mixing.lay(run, film.listened, film.lines, mixing.Dubbed(said.placed, said.takes), want)
     mastered = mixing.mastered(run, sounds, want.mixing)
-    run.record("aim", levelling.Aim(mastered.gain_db, sounds.goal.lufs))
+    run.record("aim", levelling.Aim(mastered.gain_db, sounds.goal.lufs, mastered.bound))
     run.record("coded", mastered.coded_lu)
     picture = captions.picture.result() if captions.picture else None
     made = Result(want.target, film, cast, said, sounds, mastered, captions.subtitles(), picture, None, {})

@@ -110,10 +110,11 @@ def _levels(energies: Sequence[Energies], true_peak: float, speech: Sequence[Spa
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A gain of the programme in dB, and the loudness that it was to reach, LUFS."""
+    """A gain of the programme in dB, and the loudness that it was to reach, LUFS; `bound`: its peaks allowed no more."""
 
     gain_db: float
     lufs: float
+    bound: bool = False
 
 
 @stage("first-gain", version=2)
