@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polydub.audio import IMPORTING
 from polydub.types import Samples, Span, seconds
 
 Labels = NDArray[np.int64]
@@ -90,8 +91,9 @@ def _from_zero(labels: NDArray[Any]) -> Labels:
 
 def _clusters(voices: Voices, merge: float, most: int) -> Labels:
     """Labels from 0: at most `most` clusters, further apart than `merge`, none with only a little speech."""
-    from scipy.cluster.hierarchy import fcluster, linkage  # pyright: ignore[reportMissingTypeStubs]
-    from scipy.spatial.distance import squareform
+    with IMPORTING:
+        from scipy.cluster.hierarchy import fcluster, linkage  # pyright: ignore[reportMissingTypeStubs]
+        from scipy.spatial.distance import squareform
 
     vectors = voices.vectors
     if len(vectors) < 2:

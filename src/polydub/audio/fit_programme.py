@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polydub.audio import IMPORTING
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -189,7 +191,8 @@ def _order(task: Task, shift: Ints, breach: Ints) -> list[Rows]:
 
 def _quadratic(diagonal: Floats, cells: Ints, values: Floats) -> Any:
     """The upper triangle of 2 * (diagonal), with these cells beside it."""
-    from scipy.sparse import csc_matrix
+    with IMPORTING:
+        from scipy.sparse import csc_matrix
 
     every = np.arange(len(diagonal))
     entries = (np.concatenate([every, cells[0]]), np.concatenate([every, cells[1]]))
@@ -213,7 +216,8 @@ def minimum(quadratic: Any, linear: Floats, rows: Sequence[Rows], equal: int) ->
 
 def _matrix(blocks: Sequence[Rows], columns: int) -> tuple[Any, Floats]:
     """Blocks of rows as one sparse matrix, and its bounds."""
-    from scipy.sparse import csc_matrix
+    with IMPORTING:
+        from scipy.sparse import csc_matrix
 
     bounds = np.concatenate([bound for bound, _ in blocks])
     ends: list[int] = np.cumsum([len(bound) for bound, _ in blocks]).tolist()

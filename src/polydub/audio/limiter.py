@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from polydub.audio import IMPORTING
 from polydub.audio.loudness import OVER, STRETCH, inter_sample_peaks
 from polydub.audio.signal import drawn
 from polydub.types import RATE_HZ, Samples
@@ -27,7 +28,8 @@ def limit(samples: Samples, ceiling: float, between: bool = True) -> NDArray[np.
     wished = _wished(samples, ceiling, between)
     if wished is None:
         return None
-    from scipy.ndimage import minimum_filter1d
+    with IMPORTING:
+        from scipy.ndimage import minimum_filter1d
 
     half = REACH // _STEP // 2
     lowest = minimum_filter1d(wished, 2 * half + 1, mode="nearest")

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio import layouts
+from polydub.audio import IMPORTING, layouts
 from polydub.types import RATE_HZ, Energies, Samples, Span
 
 CELL = RATE_HZ // 10  # samples of one cell: 100 ms
@@ -35,7 +35,8 @@ def energies(samples: Samples, start: int, settle: int = 0, layout: str = "") ->
     The first `settle` frames only let the filter settle. Zero frames give no cells. `layout` is ffmpeg's name: surrounds
     count more and LFE not at all (`layouts.weights`); empty = mono or stereo.
     """
-    from scipy.signal import sosfilt
+    with IMPORTING:
+        from scipy.signal import sosfilt
 
     first = start // CELL
     frames = samples.shape[1] - settle
@@ -158,7 +159,8 @@ def inter_sample_peaks(samples: Samples, above: float) -> tuple[NDArray[np.intp]
     """Where samples pass `above`: numbers of the stretches of STRETCH samples, and per stretch the 4-fold oversampled
     peak of each 16 samples over all channels, shape (stretches, 128). Quiet stretches are not looked at.
     """
-    from scipy.signal import upfirdn
+    with IMPORTING:
+        from scipy.signal import upfirdn
 
     count = max(1, -(-samples.shape[1] // STRETCH))
     padded = np.pad(samples, ((0, 0), (_EDGE, count * STRETCH - samples.shape[1] + _EDGE)))
@@ -177,7 +179,8 @@ def inter_sample_peaks(samples: Samples, above: float) -> tuple[NDArray[np.intp]
 @cache
 def _interpolation() -> NDArray[np.float32]:
     """A 4-fold interpolation filter of 97 taps, linear phase."""
-    from scipy.signal import firwin
+    with IMPORTING:
+        from scipy.signal import firwin
 
     return (4 * firwin(97, 0.25, window=("kaiser", 7.0))).astype(np.float32)
 

@@ -21,6 +21,7 @@ from itertools import groupby
 from math import ceil
 from typing import TYPE_CHECKING
 
+from polydub.audio import IMPORTING
 from polydub.types import RATE_HZ, Samples, Span
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def voice(dub: Samples, start: int, where: Sequence[Span] | None = None) -> Voic
     from both ends is right. Outside of `where` it is 0. Silence and zero frames give zeros.
     """
     import numpy as np
-    from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+    with IMPORTING:
+        from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
     cells = dub[:, : dub.shape[1] // CELL * CELL].reshape(dub.shape[0], -1, CELL)
     power = np.einsum("cnk,cnk->cn", cells, cells, dtype=np.float64).max(axis=0, initial=0) / CELL

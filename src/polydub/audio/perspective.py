@@ -28,6 +28,7 @@ from functools import cache
 from statistics import median
 from typing import TYPE_CHECKING
 
+from polydub.audio import IMPORTING
 from polydub.types import RATE_HZ, Samples
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def decay(dialogue: Samples) -> float:
     0.0 where there are too few of them to tell: silence, under some ten seconds of speech, speech under other sound.
     """
     import numpy as np
-    from scipy.signal import butter, sosfilt
+
+    with IMPORTING:
+        from scipy.signal import butter, sosfilt
 
     sections = butter(2, (300, 4000), "band", fs=RATE_HZ, output="sos")
     band = np.asarray(sosfilt(sections, dialogue.mean(axis=0, dtype=np.float64)), np.float64)

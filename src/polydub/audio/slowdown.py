@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polydub.audio import IMPORTING
 from polydub.audio.fit import Limits, Slot, following
 from polydub.audio.fit_programme import Rows, minimum
 from polydub.audio.timemap import TimeMap, time_map
@@ -56,7 +57,8 @@ def _solve(slots: Sequence[Slot], borders: list[float], limits: Limits, how: Slo
 
     Columns: what has been gained by each border, starts of the lines, talk-over of each line.
     """
-    from scipy.sparse import csc_matrix
+    with IMPORTING:
+        from scipy.sparse import csc_matrix
 
     lengths, parts = np.diff(borders), len(borders) - 1
     size = parts + 1 + 2 * len(slots)

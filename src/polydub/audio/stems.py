@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from polydub.audio import IMPORTING
 from polydub.types import RATE_HZ, Samples, Span, bridged
 
 Spectra = NDArray[np.complex64]  # (frames, bins)
@@ -181,7 +182,8 @@ def _over_pauses(power: Grid, free: NDArray[np.bool_]) -> Grid:
 
 def _in_holes(power: Grid) -> Grid:
     """For each frame the 20th percentile of `power` around it."""
-    from scipy.ndimage import percentile_filter
+    with IMPORTING:
+        from scipy.ndimage import percentile_filter
 
     quiet = percentile_filter(power[::_HOLES_STEP], _QUIET, size=(_HOLES, 1))
     return np.repeat(quiet, _HOLES_STEP, axis=0)[: len(power)]

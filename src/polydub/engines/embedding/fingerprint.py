@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import cast
 
+from polydub.audio import IMPORTING
 from polydub.engines.base import READY, Calibration, Engine, Info, Options, Weights
 from polydub.types import HEAR_HZ, Audio, Samples, Span
 
@@ -60,7 +61,9 @@ class Fingerprint:
 def _numbers(sound: Samples) -> Samples:
     """What one voice is like, float32 (DIMENSIONS,); silence gives zeros."""
     import numpy as np
-    from scipy.fft import dct  # pyright: ignore[reportMissingTypeStubs]
+
+    with IMPORTING:
+        from scipy.fft import dct  # pyright: ignore[reportMissingTypeStubs]
 
     from polydub.audio import mel
 

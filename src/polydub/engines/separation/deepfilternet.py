@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from polydub.audio import IMPORTING
 from polydub.engines.base import READY, Availability, Engine, Info, Options, Weight, WeightFile, Weights
 from polydub.errors import MissingWeights
 from polydub.types import RATE_HZ, Audio, Samples, Span
@@ -145,7 +146,9 @@ def features(spectra: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArr
     Levels are dB less their running mean, the rest is divided by the root of a running magnitude; both AHEAD frames early.
     """
     import numpy as np
-    from scipy.signal import lfilter
+
+    with IMPORTING:
+        from scipy.signal import lfilter
 
     starts = np.cumsum((0, *ERB_WIDTHS[:-1]))
     power = spectra.real**2 + spectra.imag**2
