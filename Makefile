@@ -20,7 +20,7 @@ INSTALL = $(PIP) install -qq --disable-pip-version-check --no-input
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help env env-dev system weights demo test test-fast check fix lock docs bench clean distclean
+.PHONY: help env env-dev system weights demo test test-fast fuzz check fix lock docs bench clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -65,6 +65,9 @@ test: env-dev system weights  ## every test (ARGS="-k fit" narrows)
 
 test-fast: env-dev  ## the quick tests only
 	@$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+fuzz: env-dev  ## the property tests on other examples than the usual ones
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n auto -m hypothesis $(ARGS)
 
 check: env-dev  ## lint, format, types, generated files up to date
 	$(BIN)/ruff check .

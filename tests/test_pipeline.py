@@ -208,9 +208,11 @@ def test_subtitles_that_no_font_can_draw_are_refused_before_anybody_speaks(film:
     made = film()
     made.say(TALK, ["\U00012000"] * len(TALK))  # a cuneiform sign
     (made.folder / "no.ttf").write_bytes(b"no font")
+    seen: list[str] = []
     with pytest.raises(BadSettings):
-        made.dub({"burn_in": "target", "font": str(made.folder / "no.ttf")})
-    assert not list(made.out.rglob("takes")) and "synthesize" not in (made.project / "job.log").read_text(encoding="utf-8")
+        made.dub({"burn_in": "target", "font": str(made.folder / "no.ttf")}, sink=lambda p: seen.append(p.stage))
+    assert "translate" not in seen and "probe" in seen
+    assert "synthesize" not in seen
 
 
 def test_wishes_that_come_to_nothing_are_told(film: Films) -> None:

@@ -133,7 +133,6 @@ def _film(slots: Sequence[Slot], film: int, limits: Limits) -> Task:
     start, place, natural = np.array([(_ms(s.start), _place(s), _ms(s.natural_s)) for s in slots], np.int64).T
     # 1e-9: a quotient that is whole but for floating point must not be rounded away
     shortest = np.array([max(1, ceil(d / limits.max_rate - 1e-9)) for d in natural.tolist()], np.int64)
-    longest = np.maximum(shortest, [floor(d / limits.min_rate + 1e-9) for d in natural.tolist()])
     locked = np.array([s.locked_start is not None for s in slots])
     pairs = np.array(following(slots), np.int64).reshape(-1, 2)
     late: list[int] = np.where(locked, place, np.maximum(0, film - shortest)).tolist()
@@ -142,7 +141,7 @@ def _film(slots: Sequence[Slot], film: int, limits: Limits) -> Task:
             late[i] = min(late[i], late[j])
     low = np.where(locked, place, np.minimum(np.maximum(0, start - _ms(limits.early_s)), late))
     last = np.maximum(film, low + shortest)
-    return Task(start, natural, shortest, longest, low, last, locked, pairs, *_steps(slots, limits), _ms(limits.gap_s))
+    return Task(start, natural, shortest, low, last, locked, pairs, *_steps(slots, limits), _ms(limits.gap_s))
 
 
 def _latest(task: Task, breach: Ints | None = None) -> tuple[list[int], bool]:
@@ -167,14 +166,14 @@ def _plan(task: Task, limits: Limits, late: list[int], possible: bool) -> Ints:
 
 
 def _settle(task: Task, start: Ints, end: Ints, breach: Ints, late: list[int]) -> Ints:
-    """The nearest whole plan, line after line: each leaves enough room for all that follow."""
+    """The nearest whole plan, line after line: each leaves enough room for all that follow, and none is drawn out."""
     starts, ends, following = start.tolist(), end.tolist(), task.following()
-    floors, shortest, longest, last = task.low.tolist(), task.shortest.tolist(), task.longest.tolist(), task.last.tolist()
+    floors, shortest, natural, last = task.low.tolist(), task.shortest.tolist(), task.natural.tolist(), task.last.tolist()
     spare: list[int] = (breach - task.gap).tolist()
     for i in range(len(starts)):
         at = min(max(starts[i], floors[i]), late[i])
         room = min((late[j] + spare[i] for j in following[i]), default=last[i])
-        until = max(min(ends[i], at + longest[i], last[i], room), at + shortest[i])
+        until = max(min(ends[i], at + natural[i], last[i], room), at + shortest[i])
         for j in following[i]:
             floors[j] = max(floors[j], at, until - spare[i])
         starts[i], ends[i] = at, until
@@ -238,7 +237,7 @@ def _before(task: Task, slots: Sequence[Slot], limits: Limits, previous: Previou
     for k, slot in enumerate(slots):
         old = previous.get(slot.id)
         length = _ms(old.duration) if old else 0
-        if old and task.shortest[k] <= length <= task.longest[k] and old.rate == _rate(int(task.natural[k]), length, limits):
+        if old and task.shortest[k] <= length <= task.natural[k] and old.rate == _rate(int(task.natural[k]), length, limits):
             start[k], end[k], over[k] = _ms(old.start), _ms(old.start) + length, _ms(old.overflow)
             seeds[k] = _ms(old.shift) != start[k] - task.start[k]
     seeds |= (start < task.low) | (end > task.last) | (task.locked & (start != task.low))
@@ -266,7 +265,7 @@ def _part(task: Task, mask: Mask, start: Ints, end: Ints) -> Task:
         (int(position[a]), float(slower[b]), tie) if mask[a] else (int(position[b]), float(slower[a]), tie)
         for (a, b), tie in zip(task.steps[across].tolist(), task.ties[across].tolist(), strict=True)
     ]
-    cut = {name: getattr(task, name)[mask] for name in ("start", "natural", "shortest", "longest", "locked")}
+    cut = {name: getattr(task, name)[mask] for name in ("start", "natural", "shortest", "locked")}
     both, pairs = inside.all(axis=1), position[task.pairs[within]]
     cut |= {"steps": position[task.steps[both]], "ties": task.ties[both]}
     return replace(task, low=low[mask], last=last[mask], pairs=pairs, pulls=pulls, **cut)

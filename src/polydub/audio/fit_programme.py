@@ -86,7 +86,6 @@ class Task:
     start: Ints
     natural: Ints
     shortest: Ints
-    longest: Ints
     low: Ints
     last: Ints
     locked: Mask

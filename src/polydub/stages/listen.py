@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from polydub.engines.base import SpeechDetector
 from polydub.errors import BadSettings, NoAudioTrack
@@ -21,11 +23,15 @@ from polydub.types import (
     Samples,
     Sound,
     Source,
+    Span,
     Speech,
     Track,
     seconds,
 )
 from polydub.work import Work, engine_stage, stage
+
+if TYPE_CHECKING:
+    from polydub.audio.activity import Rules
 
 PEAKS_HZ = 10  # columns of a waveform picture per second
 _DOWN = RATE_HZ // HEAR_HZ
@@ -229,6 +235,14 @@ def _mono(samples: Samples, layout: str) -> Samples:
 @stage("speech")
 def speech(work: Work, detected: tuple[Detected, ...], threshold: float) -> Speech:
     """Where somebody speaks, from the probabilities of all blocks."""
+    from polydub.audio import activity
+
+    frames = sum(block.frames for block in detected)
+    return Speech(tuple(block.sound for block in detected), frames, spans_of(detected, activity.Rules(on=threshold)))
+
+
+def spans_of(detected: Sequence[Detected], rules: Rules) -> tuple[Span, ...]:
+    """Where somebody speaks by these rules, in film seconds."""
     import numpy as np
 
     from polydub.audio import activity
@@ -240,9 +254,7 @@ def speech(work: Work, detected: tuple[Detected, ...], threshold: float) -> Spee
         probabilities.extend(block.probabilities)
         times.extend((at + n * VAD_FRAME) / HEAR_HZ for n in range(len(block.probabilities)))
         at += block.frames
-    rules = activity.Rules(on=threshold)
-    spans = activity.spans(np.array(probabilities), np.array(times), at / HEAR_HZ, rules)
-    return Speech(tuple(block.sound for block in detected), at, spans)
+    return activity.spans(np.array(probabilities), np.array(times), at / HEAR_HZ, rules)
 
 
 def excerpt(heard: Speech, start: float, end: float) -> Excerpt:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from polydub.stages.listen import Detected, excerpt, sound_of
+from polydub.stages.listen import Detected, excerpt, sound_of, spans_of
 from polydub.stages.separate import Separated
 from polydub.text.words import speakable
-from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, VAD_FRAME, Excerpt, Line, Phrase, Sound, Span, Speech, seconds
+from polydub.types import BLOCK, RATE_HZ, Excerpt, Line, Phrase, Sound, Span, Speech, seconds
 from polydub.work import Work, stage
 
 EARLY_S = 0.3  # how much earlier than it is said to begin, and later than it is said to end, a line may be heard
@@ -69,18 +69,9 @@ def clearest(sound: Sound, separated: Sequence[Separated]) -> Sound:
 @stage("voiced")
 def voiced(work: Work, detected: tuple[Detected, ...]) -> tuple[Span, ...]:
     """Where somebody speaks, in order, not padded and with short pauses: from the probabilities of all blocks."""
-    import numpy as np
+    from polydub.audio import onsets
 
-    from polydub.audio import activity, onsets
-
-    probabilities: list[float] = []
-    times: list[float] = []
-    at = 0
-    for block in detected:
-        probabilities.extend(block.probabilities)
-        times.extend((at + n * VAD_FRAME) / HEAR_HZ for n in range(len(block.probabilities)))
-        at += block.frames
-    return activity.spans(np.array(probabilities), np.array(times), at / HEAR_HZ, onsets.VOICED)
+    return spans_of(detected, onsets.VOICED)
 
 
 def mouth_pieces(lines: Sequence[Line], speech: Speech, voiced: Sequence[Span]) -> tuple[MouthPiece, ...]:
