@@ -43,7 +43,7 @@ CASES = {
         {"tts": "fake", "separation": "none"},
         (
             *("probe", "extract", "read-script", "number", "translate", "cast", "synthesize", "fit", "shape", "source-levels"),
-            *("first-gain", "measure-block", "correction", "mix-block", "programme", "stem", "subtitle", "mux", "coding-loss"),
+            *("first-gain", "measure-block", "set-gain", "mix-block", "programme", "stem", "subtitle", "mux", "coding-loss"),
             *("recall-wordings", "learn-paces", "choose-wordings"),
         ),
     ),

@@ -14,8 +14,8 @@ from polydub.stages import deliver, levelling, listen, render, separate, survey
 from polydub.types import BLOCK, Artifact, Line, Notice, Placement, Span, Take, bridged, outside, seconds
 from polydub.wants import Mixing, Wanted
 
-ROUNDS = 5  # of measuring and setting the gain
-LIMITED_DB = 6.0  # of gain that the limiter may take away again; more would raise what is quiet and hardly anything else
+ROUNDS = 3  # of measuring and setting the gain
+TRUSTED_DB = 6.0  # more gain, which changes the ducking a little, is measured again
 LOST_LU = 6.0  # more than any encoder takes away
 UNHEARD_S = 1.0  # so much of a line without detected speech is ducked instead of separated
 
@@ -104,31 +104,15 @@ def _room(run: Run, heard: listen.Heard, bed: render.Bedding) -> perspective.Roo
 
 def levelled(run: Run, sounds: Sounds, want: Mixing) -> Sounds:
     """With the gain that brings the limited programme to its goal; near misses are left, so that an edit keeps the gain."""
-    gain_db, missed = sounds.gain_db, list[tuple[float, float]]()
-    lufs = round(sounds.goal.lufs + sounds.coded_lu, 2)
+    aim = levelling.Aim(sounds.gain_db, round(sounds.goal.lufs + sounds.coded_lu, 2), sounds.bound)
     for _ in range(ROUNDS):
-        measured = run.map(render.measure_block, render.masters(sounds.cut, gain_db, want))
-        near = levelling.AIM_LU if missed else levelling.KEEP_LU
-        missing = run.step(levelling.correction, measured, lufs, near, sounds.goal.dialogue)
-        if missing == 0:
-            return replace(sounds, gain_db=gain_db, bound=False)
-        if sounds.bound and missing > 0 and not missed:  # as in the last run
-            return sounds
-        missed.append((gain_db, missing))
-        first_db, needed = missed[0]
-        louder = round(min(gain_db + missing / yielded(missed), first_db + max(needed, 0) + LIMITED_DB), 2)
-        if missing > 0 and louder <= gain_db:
+        measured = run.map(render.measure_block, render.masters(sounds.cut, aim.gain_db, want))
+        tried_db = aim.gain_db
+        aim = run.step(levelling.set_gain, measured, aim, levelling.KEEP_LU, sounds.goal.dialogue)
+        if abs(aim.gain_db - tried_db) <= TRUSTED_DB:
             break
-        gain_db = louder
-    return replace(sounds, gain_db=missed[-1][0], bound=True)
-
-
-def yielded(missed: Sequence[tuple[float, float]]) -> float:
-    """How much louder the programme becomes for each dB of gain, from the last two tries: a limiter takes some of it away."""
-    if len(missed) < 2 or missed[-1][0] == missed[-2][0]:
-        return 1.0
-    (g0, m0), (g1, m1) = missed[-2:]
-    return min(1.0, max(0.25, (m0 - m1) / (g1 - g0)))
+        aim = replace(aim, bound=False)
+    return replace(sounds, gain_db=aim.gain_db, bound=aim.bound)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from polydub.audio import loudness
+from polydub.audio import loudness, signal
+from polydub.audio.limiter import limit
 from polydub.config.settings import LOUDNESS, Settings
 from polydub.media.aac import Cut, encode_aac_block
 from polydub.stages import levelling
+from polydub.stages.levelling import Measured
 from polydub.store import Store
-from polydub.types import FRAME, RATE_HZ, Energies, Samples, Span
+from polydub.types import FRAME, RATE_HZ, Samples, Span
 from polydub.wants import Mixing
 from polydub.work import Work
 
@@ -29,12 +32,12 @@ def hiss(level: float, seconds: float) -> Samples:
     return (level * np.random.default_rng(1).normal(size=(2, round(seconds * RATE_HZ)))).astype(np.float32)
 
 
-def film(speech: Sequence[Span], seconds: float = 20) -> tuple[Energies, ...]:
+def film(speech: Sequence[Span], seconds: float = 20) -> Samples:
     """A bed of noise, 12 dB louder where somebody speaks."""
     samples = hiss(0.01, seconds)
     for span in speech:
         samples[:, int(span.start * RATE_HZ) : int(span.end * RATE_HZ)] *= 4
-    return (loudness.energies(samples, 0),)
+    return samples
 
 
 def netflix(target: float = -27.0) -> Mixing:
@@ -63,34 +66,90 @@ def test_a_programme_without_dialogue_is_measured_as_a_whole() -> None:
     assert levelling.goal(netflix(), [], 20) == levelling.Goal(-24.0)
 
 
-def test_what_is_missing_is_measured_where_the_goal_says(work: Work) -> None:
-    measured = film(SPEECH)
+CEILING = 0.5
+
+
+def measured(*sounds: Samples) -> tuple[Measured, ...]:
+    """Blocks of a film, each of them as long as it is."""
+    starts = np.cumsum([0, *(sound.shape[1] for sound in sounds)]).tolist()
+    return tuple(levelling.measured(x, at, 0, "", CEILING) for x, at in zip(sounds, starts, strict=False))
+
+
+def aim(work: Work, blocks: tuple[Measured, ...], lufs: float, **how: Any) -> levelling.Aim:
+    tried = levelling.Aim(3.0, lufs, how.get("bound", False))
+    return levelling.set_gain.function(work, blocks, tried, how.get("near", 0.15), how.get("dialogue", ()))
+
+
+def talk(seconds: float, peak: float) -> Samples:
+    """Swelling noise whose spectrum falls as that of speech does, with short peaks far above it."""
+    frames = round(seconds * RATE_HZ)
+    white = np.fft.rfft(np.random.default_rng(1).normal(size=(2, frames)))
+    sound = np.fft.irfft(white / np.maximum(np.arange(white.shape[1]) / seconds, 200) ** 1.2, frames)
+    sound *= 0.03 / sound.std() * (1 + 0.9 * np.sin(2 * np.pi * 1.3 * np.arange(frames) / RATE_HZ))
+    for at in range(RATE_HZ // 3, frames - 2400, RATE_HZ // 3):
+        sound[:, at : at + 960] *= peak
+    return sound.astype(np.float32)
+
+
+def test_the_gain_is_set_by_what_is_heard_where_the_goal_says(work: Work) -> None:
+    blocks = measured(film(SPEECH))
     inside = loudness.whole(hiss(0.04, 6))
-    missing = levelling.correction.function(work, measured, -27.0, 0.1, SPEECH)
-    assert missing == pytest.approx(-27 - inside, abs=0.1)  # and a little for what AAC takes
-    programme = levelling.correction.function(work, measured, -27.0, 0.1)
-    assert programme == pytest.approx(-27 - loudness.integrated(loudness.join(measured)), abs=0.05)
-    assert missing < programme - 0.5, "the bed between the lines is softer and does not count"
+    found = aim(work, blocks, -27.0, dialogue=SPEECH)
+    assert found.gain_db - 3 == pytest.approx(-27 - inside, abs=0.1)
+    whole = aim(work, blocks, -27.0)
+    assert whole.gain_db - 3 == pytest.approx(-27 - loudness.integrated(loudness.join([b.free for b in blocks])), abs=0.02)
+    assert found.gain_db < whole.gain_db - 0.5, "the bed between the lines is softer and does not count"
 
 
-def test_near_misses_and_silence_are_left(work: Work) -> None:
-    measured = film(SPEECH)
-    level = loudness.spoken(loudness.join(measured), SPEECH)
-    assert levelling.correction.function(work, measured, level + 0.09, 0.1, SPEECH) == 0
-    assert levelling.correction.function(work, measured, level + 0.2, 0.1, SPEECH) == pytest.approx(0.2, abs=0.05)
-    assert levelling.correction.function(work, measured, level - 0.2, 0.1, SPEECH) == pytest.approx(-0.2, abs=0.05)
-    silence = (Energies(0, (0.0,) * 100),)
-    assert levelling.correction.function(work, silence, -23.0, 0.1, SPEECH) == 0
-    assert levelling.correction.function(work, measured, -23.0, 0.1, (Span(90, 99),)) == 0
+def test_near_misses_and_silence_keep_the_gain(work: Work) -> None:
+    blocks = measured(film(SPEECH))
+    level = loudness.spoken(loudness.join([b.free for b in blocks]), SPEECH)
+    for miss in (0.14, -0.14):
+        assert aim(work, blocks, level + miss, dialogue=SPEECH).gain_db == 3
+    for miss in (0.2, -0.2):
+        assert aim(work, blocks, level + miss, dialogue=SPEECH).gain_db == pytest.approx(3 + miss, abs=0.02)
+    assert aim(work, measured(np.zeros((2, 480_000), np.float32)), -23.0).gain_db == 3
+    assert aim(work, blocks, -23.0, dialogue=(Span(90, 99),)).gain_db == 3
+
+
+@pytest.mark.parametrize(("peak", "above"), [(2, 8.0), (3, 3.0), (4, 2.5), (4, -1.0), (6, 1.0)])
+def test_where_the_limiter_works_the_gain_found_makes_the_limited_sound_as_loud_as_wanted(
+    work: Work, peak: float, above: float
+) -> None:
+    sounds = talk(16, peak), talk(4, 1.0)
+    blocks = measured(*sounds)
+    lufs = loudness.integrated(loudness.join([b.free for b in blocks])) + above
+    found = aim(work, blocks, lufs)
+    assert not found.bound
+    louder = np.concatenate(sounds, axis=1) * np.float32(signal.gain(found.gain_db - 3))
+    curve = limit(louder, CEILING)
+    assert curve is not None and curve.min() < 0.7
+    assert loudness.integrated(loudness.join([loudness.energies(louder * curve, 0)])) == pytest.approx(lufs, abs=0.06)
+
+
+def test_the_limiter_takes_6_db_away_at_most_and_the_next_run_stays_there(work: Work) -> None:
+    blocks = measured(talk(20, 12.0))  # 6 dB are gone before it is made louder
+    free = loudness.integrated(loudness.join([b.free for b in blocks]))
+    found = aim(work, blocks, free + 5.9)
+    assert found == levelling.Aim(pytest.approx(3 + 5.9 + levelling.LIMITED_DB, abs=0.02), free + 5.9, bound=True)
+    assert aim(work, blocks, free + 5.9, bound=True) == levelling.Aim(3.0, free + 5.9, bound=True)
+    assert aim(work, blocks, free - 9, bound=True).gain_db < 2, "too loud is always mended"
+
+
+def test_a_gain_far_away_is_set_without_the_limiter_and_measured_again(work: Work) -> None:
+    blocks = measured(film(SPEECH))
+    free = loudness.integrated(loudness.join([b.free for b in blocks]))
+    for far in (-20.0, 14.0):
+        assert aim(work, blocks, free + far) == levelling.Aim(pytest.approx(3 + far, abs=0.02), free + far)
 
 
 def test_levels_tell_programme_and_dialogue(work: Work) -> None:
-    measured = film(SPEECH)
-    levels = levelling.programme.function(work, measured, 0.5, SPEECH)
+    told = (loudness.energies(film(SPEECH), 0),)
+    levels = levelling.programme.function(work, told, 0.5, SPEECH)
     assert levels.dialogue_gated == pytest.approx(loudness.whole(hiss(0.04, 6)), abs=0.1)
-    assert levels.integrated == pytest.approx(loudness.integrated(loudness.join(measured)), abs=0.01)
+    assert levels.integrated == pytest.approx(loudness.integrated(loudness.join(told)), abs=0.01)
     assert levels.true_peak == pytest.approx(-6.02, abs=0.01)
-    assert levelling.programme.function(work, measured, 0.5).dialogue_gated is None
+    assert levelling.programme.function(work, told, 0.5).dialogue_gated is None
     assert levelling.Goal(-27.0, SPEECH).reached(levels) == levels.dialogue_gated
     assert levelling.Goal(-27.0).reached(levels) == levels.integrated
 
@@ -110,7 +169,8 @@ def test_what_is_near_enough_before_encoding_is_delivered_near_enough(work: Work
     usual = levelling.coding_loss.function(work, (), None)
     for edge in (-levelling.KEEP_LU, levelling.KEEP_LU):
         target = loudness.integrated(loudness.join(before)) + edge - usual
-        assert levelling.correction.function(work, before, target + usual, levelling.KEEP_LU + 0.01) == 0
+        tried = levelling.Aim(0.0, round(target + usual, 3))
+        assert levelling.set_gain.function(work, measured(sound), tried, levelling.KEEP_LU + 0.01).gain_db == 0
         assert abs(after - target) <= levelling.NEAR_LU + 0.01
 
 

@@ -11,47 +11,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydub.audio import IMPORTING
-from polydub.audio.loudness import OVER, STRETCH, inter_sample_peaks
+from polydub.audio.loudness import FINE, OVER, STRETCH, inter_sample_peaks
 from polydub.audio.signal import drawn
 from polydub.types import RATE_HZ, Samples
 
 REACH = RATE_HZ // 50  # samples that the limiter looks ahead and back: 20 ms
-_STEP = 16  # samples that share one wished gain: 1/3 ms
 
 
-def limit(samples: Samples, ceiling: float, between: bool = True) -> NDArray[np.float32] | None:
+def limit(samples: Samples, ceiling: float) -> NDArray[np.float32] | None:
     """Gain curve (frames,), at most 1, that keeps the true peak of (channels, frames) at or below `ceiling` (linear).
 
-    None when nothing is above the ceiling. Without `between` only the samples themselves are held, not what lies between
-    them: half the work, and near enough to know how loud the limited sound will be.
+    None when nothing is above the ceiling.
     """
-    wished = _wished(samples, ceiling, between)
-    if wished is None:
+    level = levels(samples)
+    if samples.size:
+        hot, peaks = inter_sample_peaks(samples, ceiling * OVER)
+        between = np.zeros(-(-samples.shape[1] // STRETCH) * peaks.shape[1])
+        between.reshape(-1, peaks.shape[1])[hot] = peaks
+        level = np.maximum(level, between[: len(level)])
+    gains = allowed(level, ceiling)
+    return None if gains is None else drawn(gains, FINE, FINE / 2, samples.shape[1])
+
+
+def levels(samples: Samples) -> NDArray[np.float64]:
+    """The highest absolute sample of each FINE samples, of any channel; what lies between samples does not count."""
+    if samples.size == 0:
+        return np.zeros(0)
+    loudest = np.maximum(samples.max(axis=0), -samples.min(axis=0))
+    return np.maximum.reduceat(loudest, np.arange(0, len(loudest), FINE)).astype(np.float64)
+
+
+def allowed(level: NDArray[np.float64], ceiling: float) -> NDArray[np.float64] | None:
+    """The gain that every FINE samples of these levels may have; None when nothing is above the ceiling.
+
+    With the levels of the samples alone it is not quite what `limit` gives, and near enough to know how loud the limited
+    sound will be.
+    """
+    if level.max(initial=0) <= ceiling:
         return None
     with IMPORTING:
         from scipy.ndimage import minimum_filter1d
 
-    half = REACH // _STEP // 2
+    # a peak between two steps is seen by one of them only
+    level = np.maximum(level, np.maximum(np.append(level[1:], 0), np.append(0, level[:-1])))
+    wished = np.minimum(1.0, ceiling / np.maximum(level, 1e-9))
+    half = REACH // FINE // 2
     lowest = minimum_filter1d(wished, 2 * half + 1, mode="nearest")
     window = np.hanning(2 * half + 3)[1:-1]
     kernel = np.asarray(window / window.sum(), np.float64)
-    smooth = np.convolve(np.asarray(np.pad(lowest, half, mode="edge"), np.float64), kernel, "valid")
-    return drawn(smooth, _STEP, _STEP / 2, samples.shape[1])
-
-
-def _wished(samples: Samples, ceiling: float, between: bool) -> NDArray[np.float64] | None:
-    """The gain each step of _STEP samples needs alone; inter-sample peaks count. None when none is needed."""
-    if samples.size == 0:
-        return None
-    loudest = np.maximum(samples.max(axis=0), -samples.min(axis=0))
-    level = np.maximum.reduceat(loudest, np.arange(0, len(loudest), _STEP)).astype(np.float64)
-    if between:
-        hot, peaks = inter_sample_peaks(samples, ceiling * OVER)
-        fine = np.zeros(-(-len(loudest) // STRETCH) * peaks.shape[1])
-        fine.reshape(-1, peaks.shape[1])[hot] = peaks
-        level = np.maximum(level, fine[: len(level)])
-    # a peak between two steps is seen by one of them only
-    level = np.maximum(level, np.maximum(np.append(level[1:], 0), np.append(0, level[:-1])))
-    if level.max() <= ceiling:
-        return None
-    return np.minimum(1.0, ceiling / np.maximum(level, 1e-9))
+    return np.convolve(np.asarray(np.pad(lowest, half, mode="edge"), np.float64), kernel, "valid")

@@ -7,7 +7,7 @@ follows from these sums. So an edit measures one block again and the film's loud
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,6 +18,7 @@ from polydub.audio import IMPORTING, layouts
 from polydub.types import RATE_HZ, Energies, Samples, Span
 
 CELL = RATE_HZ // 10  # samples of one cell: 100 ms
+FINE = 16  # samples, of which a cell and a block hold a whole number
 SETTLE = RATE_HZ // 5  # samples before a block that the K filter needs to settle (error < 1e-4 dB)
 _PIECE = 5 * RATE_HZ  # samples that are filtered at once
 SILENT_LUFS = -120.0  # what is written for digital silence
@@ -35,27 +36,68 @@ def energies(samples: Samples, start: int, settle: int = 0, layout: str = "") ->
     The first `settle` frames only let the filter settle. Zero frames give no cells. `layout` is ffmpeg's name: surrounds
     count more and LFE not at all (`layouts.weights`); empty = mono or stereo.
     """
-    with IMPORTING:
-        from scipy.signal import sosfilt
-
     first = start // CELL
     frames = samples.shape[1] - settle
     if frames <= 0:
         return Energies(first, ())
+    sums = np.zeros((start + frames - 1) // CELL - first + 1)
+    for at, power in _powers(samples, settle, layout):
+        cells = (start + at + np.arange(len(power))) // CELL - first
+        sums += np.bincount(cells, power, len(sums))
+    return Energies(first, _written(sums))
+
+
+def _powers(samples: Samples, settle: int, layout: str) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """K-weighted squares, summed over the channels, and the frame after `settle` at which they begin.
+
+    Piece by piece: in float64 a whole block would take four times the memory of the sound.
+    """
+    with IMPORTING:
+        from scipy.signal import sosfilt
+
+    frames = samples.shape[1] - settle
     weights = layouts.weights(layout, samples.shape[0])
     counts = weights > 0
     roots = np.sqrt(weights[counts])[:, None]
-    sums = np.zeros((start + frames - 1) // CELL - first + 1)
     state = np.zeros((len(_SOS), len(roots), 2))
-    at = -settle  # of samples counted from `start`
-    while at < frames:  # piece by piece: in float64 a whole block would take four times the memory of the sound
+    at = -settle
+    while at < frames:
         stop = min(at + _PIECE, 0 if at < 0 else frames)
         piece, state = sosfilt(_SOS, samples[:, settle + at : settle + stop][counts] * roots, axis=1, zi=state)
         if at >= 0:
-            cells = (start + at + np.arange(stop - at)) // CELL - first
-            sums += np.bincount(cells, np.einsum("cn,cn->n", piece, piece), len(sums))
+            yield at, np.einsum("cn,cn->n", piece, piece)
         at = stop
-    return Energies(first, tuple(float(f"{value:.6g}") for value in sums))
+
+
+def _written(sums: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.6g}") for value in sums)
+
+
+@dataclass(frozen=True, eq=False)
+class Fine:
+    """Sums of K-weighted squares over every FINE samples of a sound that begins at sample `start` of the film."""
+
+    start: int
+    sums: NDArray[np.float64]
+
+    def energies(self, gains: NDArray[np.float64] | float = 1.0) -> Energies:
+        """What the sound measures with these gains, one for all or one for each sum.
+
+        Near enough where the gain changes slowly: the K filter is not run again.
+        """
+        if len(self.sums) == 0:
+            return Energies(self.start // CELL, ())
+        first = self.start // CELL
+        cells = (self.start + FINE * np.arange(len(self.sums))) // CELL - first
+        summed = np.zeros(int(cells[-1]) + 1)
+        summed += np.bincount(cells, self.sums * np.square(gains))
+        return Energies(first, _written(summed))
+
+
+def fine(samples: Samples, start: int, settle: int = 0, layout: str = "") -> Fine:
+    """As `energies`, finer; `start` is a multiple of FINE."""
+    sums = [np.add.reduceat(power, np.arange(0, len(power), FINE)) for _, power in _powers(samples, settle, layout)]
+    return Fine(start, np.concatenate(sums) if sums else np.zeros(0))
 
 
 def join(parts: Sequence[Energies]) -> NDArray[np.float64]:

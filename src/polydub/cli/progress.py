@@ -40,7 +40,7 @@ _NAMES = {
     "source-levels": "measure",
     "first-gain": "measure",
     "measure-block": "measure",
-    "correction": "measure",
+    "set-gain": "measure",
     "mix-block": "mix",
     "programme": "mix",
     "shape": "stretch",

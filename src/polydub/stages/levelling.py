@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import inf
 
 from polydub.audio.roomtone import Quiet, RoomTone
 from polydub.audio.scenes import SceneLevel
 from polydub.stages.listen import Heard
-from polydub.types import Energies, Notice, Span, bridged, seconds
+from polydub.types import Energies, Notice, Samples, Span, bridged, seconds
 from polydub.wants import Mixing
 from polydub.work import Work, stage
 
 KEEP_LU = 0.15  # an edit that moves the programme by less keeps the old gain, and so the other blocks
-AIM_LU = 0.1  # a new gain comes nearer, so that the next edits have room
 CODED_LU = 0.03  # AAC takes away 0.00 to 0.06 LU of talk and music (96 kbit/s a channel), of rain and applause up to 2 LU
+TRIED_DB = (-6.0, -4.5, -3.0, -1.5, 0.0, 1.5, 3.0, 4.5, 6.0, 9.0, 12.0)  # more gain, of which the limited loudness is told
+LIMITED_DB = 6.0  # of gain that the limiter may take away again; more would raise what is quiet and hardly anything else
 NEAR_LU = 0.2  # what is delivered is no farther from its target (EBU R 128 in quality control), or a notice says so
 SPARSE = 0.15  # part of a programme; with less dialogue the whole of it is measured
 SPARSE_LU = 3.0  # and is to be so much louder
@@ -134,21 +137,76 @@ def coding_loss(work: Work, laid: tuple[object, ...], previous: float | None) ->
     return CODED_LU if previous is None else previous
 
 
-@stage("correction", version=2)
-def correction(
-    work: Work, measured: tuple[Energies, ...], target_lufs: float, tolerance_lu: float, dialogue: tuple[Span, ...] = ()
-) -> float:
-    """By how many dB the programme, or what is heard in `dialogue` if given, misses its target.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Loudness of one block before it is encoded.
 
-    `target_lufs` is that of the sound before it is encoded: the goal and what coding takes away. 0.0 for silence and
-    within the tolerance.
+    Attributes: free: not limited. limited: with each of TRIED_DB more gain, limited; None where there is nothing to limit.
     """
-    from polydub.audio import loudness
 
-    cells = loudness.join(measured)
-    found = loudness.spoken(cells, dialogue) if dialogue else loudness.integrated(cells)
-    missing = round(target_lufs - found, 2)
-    return 0.0 if found <= -70 or abs(missing) <= tolerance_lu else missing
+    free: Energies
+    limited: tuple[Energies | None, ...]
+
+
+def measured(mix: Samples, first: int, settle: int, layout: str, ceiling: float) -> Measured:
+    """What `mix` (channels, frames) measures from its frame `settle` on, which is sample `first` of the film.
+
+    `ceiling`: of the limiter, linear. Its gains are laid over sums of 1/3 ms, so that the sound is filtered once.
+    """
+    from polydub.audio import limiter, loudness
+    from polydub.audio.signal import gain
+
+    fine, levels = loudness.fine(mix, first, settle, layout), limiter.levels(mix)
+    limited: list[Energies | None] = []
+    for more in TRIED_DB:
+        curve = limiter.allowed(levels, ceiling / gain(more))
+        limited.append(None if curve is None else fine.energies(curve[settle // loudness.FINE :] * gain(more)))
+    return Measured(fine.energies(), tuple(limited))
+
+
+@stage("set-gain")
+def set_gain(
+    work: Work, measured: tuple[Measured, ...], tried: Aim, tolerance_lu: float, dialogue: tuple[Span, ...] = ()
+) -> Aim:
+    """The gain that brings the limited programme, or what is heard in `dialogue` if given, to its loudness.
+
+    `tried` is the gain that was measured with, and the loudness wanted before encoding: the goal and what coding takes
+    away. It is kept for silence, within the tolerance, and where the peaks allowed no more already in the last run.
+    """
+    free = _heard(measured, None, dialogue)
+    rows = [(more, _heard(measured, n, dialogue)) for n, more in enumerate(TRIED_DB)]
+    missing = round(tried.lufs - dict(rows)[0.0], 2)
+    if free <= -70 or abs(missing) <= tolerance_lu:
+        return Aim(tried.gain_db, tried.lufs)
+    if tried.bound and missing > 0:
+        return tried
+    needed = tried.lufs - free
+    if not TRIED_DB[0] <= needed <= TRIED_DB[-1]:
+        return Aim(round(tried.gain_db + needed, 2), tried.lufs)
+    highest = needed + LIMITED_DB
+    more = _reaching(rows, tried.lufs)
+    return Aim(round(tried.gain_db + min(more, highest), 2), tried.lufs, bound=more > highest)
+
+
+def _heard(measured: Sequence[Measured], number: int | None, dialogue: Sequence[Span]) -> float:
+    """Loudness with TRIED_DB[number] more gain, limited; None: with the gain that was measured with, not limited."""
+    from polydub.audio import loudness
+    from polydub.audio.signal import gain
+
+    more = 0.0 if number is None else TRIED_DB[number]
+    power = gain(more) ** 2
+    blocks = [(m.free, None if number is None else m.limited[number]) for m in measured]
+    louder = [limited or replace(free, sums=tuple(x * power for x in free.sums)) for free, limited in blocks]
+    cells = loudness.join(louder)
+    return loudness.spoken(cells, dialogue) if dialogue else loudness.integrated(cells)
+
+
+def _reaching(rows: Sequence[tuple[float, float]], lufs: float) -> float:
+    """How much more gain reaches `lufs`, between and beyond the rows (gain, loudness) as along a line; inf = none does."""
+    for (less, low), (more, high) in pairwise(rows):
+        if lufs <= high:
+            return less + (more - less) * (lufs - low) / max(high - low, 1e-6)
+    return inf
 
 
 @stage("programme", version=2)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from polydub.audio.mix import BRIDGE_S
 from polydub.audio.scenes import level_at
+from polydub.stages import levelling
 from polydub.stages.bedding import MARGIN, POST, PRE, Bedding, Block, Laying, blocks
-from polydub.stages.levelling import SourceLevels
+from polydub.stages.levelling import Measured, SourceLevels
 from polydub.stages.listen import PEAKS_HZ, Heard
 from polydub.types import BLOCK, RATE_HZ, Artifact, Energies, Notice, Placement, Samples, Span, Take, bridged
 from polydub.wants import Mixing
@@ -78,20 +79,17 @@ class Master:
     kbit_per_channel: int
 
 
-@stage("measure-block", version=3)
-def measure_block(work: Work, master: Master) -> Energies:
-    """Loudness of one block as it will be with this gain and the limiter, without encoding it."""
+@stage("measure-block", version=4)
+def measure_block(work: Work, master: Master) -> Measured:
+    """Loudness of one block as it will be with gains around this one and the limiter, without encoding it."""
     from polydub.audio import loudness, signal
-    from polydub.audio.limiter import limit
 
     block = master.block
     low = max(0, block.first - loudness.SETTLE)
     dry = replace(master, block=replace(block, tones=()))  # room tone is far too low to count
     mix, _ = mixed(work, dry, low, block.first + block.frames)
-    curve = limit(mix, signal.gain(master.true_peak_dbtp - HEADROOM_DB), between=False)
-    if curve is not None:
-        mix *= curve
-    return loudness.energies(mix, block.first, block.first - low, block.layout)
+    ceiling = signal.gain(master.true_peak_dbtp - HEADROOM_DB)
+    return levelling.measured(mix, block.first, block.first - low, block.layout, ceiling)
 
 
 @dataclass(frozen=True, slots=True)
