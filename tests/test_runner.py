@@ -619,6 +619,13 @@ def test_previous_gives_the_last_value_to_changed_inputs_only(shop: Shop) -> Non
     assert go(1) == (10201, True), "the way back is a change, too"
 
 
+def test_what_another_version_told_last_time_counts_for_nothing(shop: Shop) -> None:
+    with shop.run() as run:
+        run.state = {"number": {"inputs": "other", "value": {"of": "long ago"}}}
+        assert run.step(settle, 1, run.previous("number")) == 1
+    assert run.finish()["number"]["value"] == 1
+
+
 def test_finish_keeps_what_this_run_did_not_touch(shop: Shop) -> None:
     with shop.run() as run:
         run.state = {"elsewhere": {"value": 1}}

@@ -33,8 +33,7 @@ class Sounds:
     """What is rendered.
 
     Attributes: ducked_s: seconds in which the source is only lowered. levels: what the source measured. speech: where the
-    dub speaks. goal: of the programme's loudness; gain_db: which brings it there. coded_lu: what encoding takes away.
-    bound: the limiter allows no more.
+    dub speaks. goal: of the programme's loudness; aim: the gain that brings it there. coded_lu: what encoding takes away.
     """
 
     cut: tuple[render.Block, ...]
@@ -42,9 +41,8 @@ class Sounds:
     levels: levelling.SourceLevels
     speech: tuple[Span, ...]
     goal: levelling.Goal
-    gain_db: float = 0.0
+    aim: levelling.Aim
     coded_lu: float = levelling.CODED_LU
-    bound: bool = False
 
 
 def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: Wanted) -> Sounds:
@@ -69,9 +67,7 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     coded_lu = run.step(levelling.coding_loss, laid, run.previous("coded"))
     first = run.step(levelling.first_gain, laid, levels.dialogue, goal.lufs, run.previous("aim"))
     ducked_s = sum(span.duration for span in (talk if bed.dialogue is None else bed.could_not))
-    return levelled(
-        run, Sounds(cut, seconds(ducked_s), levels, speech, goal, first.gain_db, coded_lu, first.bound), want.mixing
-    )
+    return levelled(run, Sounds(cut, seconds(ducked_s), levels, speech, goal, first, coded_lu), want.mixing)
 
 
 def bare(how: Mixing) -> render.Bedding:
@@ -104,15 +100,14 @@ def _room(run: Run, heard: listen.Heard, bed: render.Bedding) -> perspective.Roo
 
 def levelled(run: Run, sounds: Sounds, want: Mixing) -> Sounds:
     """With the gain that brings the limited programme to its goal; near misses are left, so that an edit keeps the gain."""
-    aim = levelling.Aim(sounds.gain_db, round(sounds.goal.lufs + sounds.coded_lu, 2), sounds.bound)
+    aim, lufs = sounds.aim, round(sounds.goal.lufs + sounds.coded_lu, 2)
     for _ in range(ROUNDS):
-        measured = run.map(render.measure_block, render.masters(sounds.cut, aim.gain_db, want))
-        tried_db = aim.gain_db
-        aim = run.step(levelling.set_gain, measured, aim, levelling.KEEP_LU, sounds.goal.dialogue)
-        if abs(aim.gain_db - tried_db) <= TRUSTED_DB:
+        measured = run.map(render.measure_block, render.masters(sounds.cut, aim.tried_db, want))
+        aim = run.step(levelling.set_gain, measured, aim, lufs, sounds.goal.dialogue)
+        if abs(aim.gain_db - aim.tried_db) <= TRUSTED_DB:
             break
-        aim = replace(aim, bound=False)
-    return replace(sounds, gain_db=aim.gain_db, bound=aim.bound)
+        aim = replace(aim, tried_db=aim.gain_db, bound=False)
+    return replace(sounds, aim=aim)
 
 
 @dataclass(frozen=True)
@@ -120,9 +115,8 @@ class Mastered:
     """The finished blocks, the gain that they have, what encoding takes away, and what they measure together, decoded."""
 
     rendered: tuple[render.Rendered, ...]
-    gain_db: float
+    aim: levelling.Aim
     coded_lu: float
-    bound: bool
     after: levelling.Levels
 
 
@@ -131,23 +125,23 @@ def mastered(run: Run, sounds: Sounds, want: Mixing) -> Mastered:
     goal = sounds.goal
     made = _rendered(run, sounds, want)
     missed = round(goal.lufs - goal.reached(made.after), 2)
-    if levelling.NEAR_LU < abs(missed) < LOST_LU and not sounds.bound:
-        louder, lost = round(sounds.gain_db + missed, 2), round(sounds.coded_lu + missed, 2)
-        made = _rendered(run, replace(sounds, gain_db=louder, coded_lu=lost), want)
+    if levelling.NEAR_LU < abs(missed) < LOST_LU and not sounds.aim.bound:
+        louder = replace(sounds.aim, gain_db=round(sounds.aim.gain_db + missed, 2))
+        made = _rendered(run, replace(sounds, aim=louder, coded_lu=round(sounds.coded_lu + missed, 2)), want)
     found = goal.reached(made.after)
     if found > -70 and abs(found - goal.lufs) > levelling.NEAR_LU:
         what = "dialogue" if goal.dialogue else "programme"
-        why = "the true-peak limit allows no more" if sounds.bound else "encoding changes its loudness from place to place"
+        why = "the true-peak limit allows no more" if sounds.aim.bound else "encoding changes its loudness from place to place"
         text = f"the {what} ends at {found:.1f} LUFS, not {goal.lufs:.1f}: {why}"
         run.note(Notice("loudness-missed", text))
     return made
 
 
 def _rendered(run: Run, sounds: Sounds, want: Mixing) -> Mastered:
-    rendered = run.map(render.mix_block, render.masters(sounds.cut, sounds.gain_db, want))
+    rendered = run.map(render.mix_block, render.masters(sounds.cut, sounds.aim.gain_db, want))
     peak = max((r.true_peak for r in rendered), default=0.0)
     after = run.step(levelling.programme, tuple(r.energies for r in rendered), peak, sounds.speech)
-    return Mastered(rendered, sounds.gain_db, sounds.coded_lu, sounds.bound, after)
+    return Mastered(rendered, sounds.aim, sounds.coded_lu, after)
 
 
 def start_stems(run: Run, rendered: tuple[render.Rendered, ...], target: str) -> dict[str, Handle[Path]]:
@@ -187,7 +181,8 @@ def mix(run: Run, video: Path, speech: Path, target: Path, want: Wanted) -> leve
     cut = tuple(render.blocks(heard.sound, laid, talk, bare(want.mixing)))
     goal = levelling.goal(want.mixing, talk, heard.sound.duration)
     levels = run.step(levelling.source_levels, heard, talk)
-    done = mastered(run, levelled(run, Sounds(cut, 0.0, levels, talk, goal), want.mixing), want.mixing)
+    aim = levelling.Aim(0.0, goal.lufs, 0.0)
+    done = mastered(run, levelled(run, Sounds(cut, 0.0, levels, talk, goal, aim), want.mixing), want.mixing)
     dub = deliver.Voiceover(want.target, tuple(r.aac for r in done.rendered))
     run.deliver(deliver.mux, target, deliver.Film(source, track, (dub,), want.delivery.container), ()).result()
     return done.after

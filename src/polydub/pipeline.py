@@ -14,7 +14,7 @@ from polydub.matching import match_voices
 from polydub.runner import Handle, Run
 from polydub.slowing import Footage, slowed
 from polydub.speaking import Said, Task, speak_lines
-from polydub.stages import deliver, levelling, listen, match, phrasing, speak, translate
+from polydub.stages import deliver, listen, match, phrasing, speak, translate
 from polydub.text.words import speakable
 from polydub.types import Artifact, Casting, Line, Script, Segment, Span, Turn, Wordings
 from polydub.wants import Wanted
@@ -74,7 +74,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     captions = captioning.start_captions(run, film, said, want)
     sounds = mixing.lay(run, film.listened, film.lines, mixing.Dubbed(said.placed, said.takes), want)
     mastered = mixing.mastered(run, sounds, want.mixing)
-    run.record("aim", levelling.Aim(mastered.gain_db, sounds.goal.lufs, mastered.bound))
+    run.record("aim", mastered.aim)
     run.record("coded", mastered.coded_lu)
     picture = captions.picture.result() if captions.picture else None
     made = Result(want.target, film, cast, said, sounds, mastered, captions.subtitles(), picture, None, {})

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import ValidationError, to_jsonable_python
 
 from polydub import calls
 from polydub.calls import NOTICES, Call
@@ -229,8 +229,9 @@ class Run:
             if isinstance(value, Previous):
                 last = self.state.get(value.name, {})
                 used = last.get("previous") if last.get("inputs") == digest else last.get("value")
+                values[at] = None if used is None else _told(stage, used)
+                used = None if values[at] is None else used
                 self._new_state[value.name] = {"inputs": digest, "previous": used}
-                values[at] = None if used is None else stage.returns.validate_python(used)
                 key = calls.digest([key, used])
                 return Call(stage, key, tuple(values), value.name)
         return Call(stage, key, tuple(values), None)
@@ -354,6 +355,14 @@ class Run:
             failed.stage, failed.engine, failed.line = stage.name, name, call.line
             raise failed from error
         return result, tuple(replace(notice, stage=notice.stage or stage.name) for notice in work.notices)
+
+
+def _told(stage: Stage[..., Any], used: Any) -> Any:
+    """What the last run told; None when another version of polydub did, in other words."""
+    try:
+        return stage.returns.validate_python(used)
+    except ValidationError:
+        return None
 
 
 def _resolve(value: Any) -> Any:

@@ -131,7 +131,7 @@ def _loudness(result: Result, want: Wanted) -> model.LoudnessFacts:
         true_peak_limit_dbtp=want.mixing.true_peak_dbtp,
         range_lu=result.mastered.after.range_lu,
         dialogue_lufs=levels.dialogue if levels.dialogue > -120 else None,
-        gain_db=result.mastered.gain_db,
+        gain_db=result.mastered.aim.gain_db,
         dialogue_gated_lufs=result.mastered.after.dialogue_gated,
         goal="dialogue" if result.sounds.goal.dialogue else "programme",
     )

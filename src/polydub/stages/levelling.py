@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import inf
 
 from polydub.audio.roomtone import Quiet, RoomTone
 from polydub.audio.scenes import SceneLevel
@@ -113,14 +112,19 @@ def _levels(energies: Sequence[Energies], true_peak: float, speech: Sequence[Spa
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """A gain of the programme in dB, and the loudness that it was to reach, LUFS; `bound`: its peaks allowed no more."""
+    """A gain of the programme in dB, and the loudness that it is to reach, LUFS.
+
+    Attributes: tried_db: the gain that was measured with, from which this one was reckoned; an edit measures with the same,
+    so that nothing but what was edited is measured again. bound: the peaks allow no more.
+    """
 
     gain_db: float
     lufs: float
+    tried_db: float
     bound: bool = False
 
 
-@stage("first-gain", version=2)
+@stage("first-gain", version=3)
 def first_gain(work: Work, laid: tuple[object, ...], talk_lufs: float, lufs: float, previous: Aim | None) -> Aim:
     """Programme gain to begin with: the last run's if it had the same goal, else what the dialogue alone would need.
 
@@ -128,7 +132,8 @@ def first_gain(work: Work, laid: tuple[object, ...], talk_lufs: float, lufs: flo
     """
     if previous is not None and previous.lufs == lufs:
         return previous
-    return Aim(0.0 if talk_lufs <= -70 else round(min(lufs + CODED_LU - talk_lufs, 40.0), 2), lufs)
+    first_db = 0.0 if talk_lufs <= -70 else round(min(lufs + CODED_LU - talk_lufs, 40.0), 2)
+    return Aim(first_db, lufs, first_db)
 
 
 @stage("coding-loss")
@@ -165,27 +170,25 @@ def measured(mix: Samples, first: int, settle: int, layout: str, ceiling: float)
 
 
 @stage("set-gain")
-def set_gain(
-    work: Work, measured: tuple[Measured, ...], tried: Aim, tolerance_lu: float, dialogue: tuple[Span, ...] = ()
-) -> Aim:
-    """The gain that brings the limited programme, or what is heard in `dialogue` if given, to its loudness.
+def set_gain(work: Work, measured: tuple[Measured, ...], aim: Aim, lufs: float, dialogue: tuple[Span, ...] = ()) -> Aim:
+    """The gain that brings the limited programme, or what is heard in `dialogue` if given, to `lufs`.
 
-    `tried` is the gain that was measured with, and the loudness wanted before encoding: the goal and what coding takes
-    away. It is kept for silence, within the tolerance, and where the peaks allowed no more already in the last run.
+    `measured` with aim.tried_db; `lufs` is wanted before encoding: the goal and what coding takes away. The gain that was
+    aimed at is kept for silence, within KEEP_LU, and where the peaks allowed no more already in the last run.
     """
     free = _heard(measured, None, dialogue)
-    rows = [(more, _heard(measured, n, dialogue)) for n, more in enumerate(TRIED_DB)]
-    missing = round(tried.lufs - dict(rows)[0.0], 2)
-    if free <= -70 or abs(missing) <= tolerance_lu:
-        return Aim(tried.gain_db, tried.lufs)
-    if tried.bound and missing > 0:
-        return tried
-    needed = tried.lufs - free
-    if not TRIED_DB[0] <= needed <= TRIED_DB[-1]:
-        return Aim(round(tried.gain_db + needed, 2), tried.lufs)
-    highest = needed + LIMITED_DB
-    more = _reaching(rows, tried.lufs)
-    return Aim(round(tried.gain_db + min(more, highest), 2), tried.lufs, bound=more > highest)
+    rows = [(aim.tried_db + more, _heard(measured, n, dialogue)) for n, more in enumerate(TRIED_DB)]
+    missing = lufs - _between(aim.gain_db, rows)
+    if free <= -70 or abs(missing) <= KEEP_LU:
+        return replace(aim, bound=False)
+    if aim.bound and missing > 0:
+        return aim
+    alone_db = aim.tried_db + lufs - free
+    if not rows[0][0] <= alone_db <= rows[-1][0]:
+        return replace(aim, gain_db=round(alone_db, 2), bound=False)
+    reaching_db = _between(lufs, [(loud, gain_db) for gain_db, loud in rows])
+    highest_db = alone_db + LIMITED_DB
+    return replace(aim, gain_db=round(min(reaching_db, highest_db), 2), bound=reaching_db > highest_db)
 
 
 def _heard(measured: Sequence[Measured], number: int | None, dialogue: Sequence[Span]) -> float:
@@ -201,12 +204,10 @@ def _heard(measured: Sequence[Measured], number: int | None, dialogue: Sequence[
     return loudness.spoken(cells, dialogue) if dialogue else loudness.integrated(cells)
 
 
-def _reaching(rows: Sequence[tuple[float, float]], lufs: float) -> float:
-    """How much more gain reaches `lufs`, between and beyond the rows (gain, loudness) as along a line; inf = none does."""
-    for (less, low), (more, high) in pairwise(rows):
-        if lufs <= high:
-            return less + (more - less) * (lufs - low) / max(high - low, 1e-6)
-    return inf
+def _between(x: float, rows: Sequence[tuple[float, float]]) -> float:
+    """The y of `x` along the lines through these (x, y), and along the first and the last beyond them."""
+    (x0, y0), (x1, y1) = next((pair for pair in pairwise(rows) if x <= pair[1][0]), rows[-2:])
+    return y0 + (y1 - y0) * (x - x0) / max(x1 - x0, 1e-6)
 
 
 @stage("programme", version=2)
