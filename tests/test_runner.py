@@ -619,6 +619,19 @@ def test_previous_gives_the_last_value_to_changed_inputs_only(shop: Shop) -> Non
     assert go(1) == (10201, True), "the way back is a change, too"
 
 
+def test_a_row_that_is_not_what_the_stage_returns_is_made_anew(shop: Shop) -> None:
+    @stage("double")
+    def words(work: Work, number: int) -> str:
+        return "not a number"
+
+    with shop.run() as run:
+        assert run.step(words, 4) == "not a number"
+    for _ in range(2):
+        with shop.run() as run:
+            assert run.step(shop.double, 4) == 8
+    assert shop.calls() == [4]
+
+
 def test_what_another_version_told_last_time_counts_for_nothing(shop: Shop) -> None:
     with shop.run() as run:
         run.state = {"number": {"inputs": "other", "value": {"of": "long ago"}}}

@@ -56,6 +56,9 @@ def row(call: Call, result: Any, notices: tuple[Notice, ...]) -> Remembered:
     return Remembered(call.key, call.stage.name, output, NOTICES.dump_json(notices).decode())
 
 
+PLAIN = {str, int, float, bool, type(None)}
+
+
 def digest(document: Any) -> str:
     """SHA-256 of a document of plain values, dataclasses and models, whatever the order of its mappings."""
     text = json.dumps(to_jsonable_python(document), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -67,6 +70,8 @@ def artifacts(value: Any) -> Iterator[Artifact]:
     if isinstance(value, Artifact):
         yield value
     elif isinstance(value, (list, tuple)):
+        if set(map(type, cast("Sequence[Any]", value))) <= PLAIN:  # long rows of numbers
+            return
         for item in cast("Sequence[Any]", value):
             yield from artifacts(item)
     elif isinstance(value, Mapping):

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -251,9 +252,11 @@ class Run:
         notices: dict[str, tuple[Notice, ...]] = {}
         rows = self.store.look_up([call.key for call in made])
         for key, row in rows.items():
-            result = stage.returns.validate_json(row.output)
-            if all(map(self.store.has, calls.artifacts(result))):
-                results[key], notices[key] = result, NOTICES.validate_json(row.notices)
+            with suppress(ValidationError):  # a damaged row is made anew
+                result = stage.returns.validate_json(row.output)
+                if all(map(self.store.has, calls.artifacts(result))):
+                    notices[key] = NOTICES.validate_json(row.notices)
+                    results[key] = result
         self.store.forget([key for key in rows if key not in results])
         missing = {call.key: call for call in made if call.key not in results}
         self._add(stage, remembered=len(made) - len(missing))

@@ -80,18 +80,13 @@ class Fine:
     start: int
     sums: NDArray[np.float64]
 
-    def energies(self, gains: NDArray[np.float64] | float = 1.0) -> Energies:
-        """What the sound measures with these gains, one for all or one for each sum.
+    def cells(self, gains: NDArray[np.float64] | float = 1.0) -> NDArray[np.float64]:
+        """Sums for each CELL of the film from number start // CELL on, with these gains, one for all or one for each sum.
 
         Near enough where the gain changes slowly: the K filter is not run again.
         """
-        if len(self.sums) == 0:
-            return Energies(self.start // CELL, ())
-        first = self.start // CELL
-        cells = (self.start + FINE * np.arange(len(self.sums))) // CELL - first
-        summed = np.zeros(int(cells[-1]) + 1)
-        summed += np.bincount(cells, self.sums * np.square(gains))
-        return Energies(first, _written(summed))
+        cells = (self.start + FINE * np.arange(len(self.sums))) // CELL - self.start // CELL
+        return np.bincount(cells, self.sums * np.square(gains)).astype(np.float64)
 
 
 def fine(samples: Samples, start: int, settle: int = 0, layout: str = "") -> Fine:

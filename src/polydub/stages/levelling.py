@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from polydub.audio.roomtone import Quiet, RoomTone
 from polydub.audio.scenes import SceneLevel
 from polydub.stages.listen import Heard
-from polydub.types import Energies, Notice, Samples, Span, bridged, seconds
+from polydub.types import Artifact, Energies, Notice, Samples, Span, bridged, seconds
 from polydub.wants import Mixing
 from polydub.work import Work, stage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 KEEP_LU = 0.15  # an edit that moves the programme by less keeps the old gain, and so the other blocks
 CODED_LU = 0.03  # AAC takes away 0.00 to 0.06 LU of talk and music (96 kbit/s a channel), of rain and applause up to 2 LU
@@ -144,40 +149,57 @@ def coding_loss(work: Work, laid: tuple[object, ...], previous: float | None) ->
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Loudness of one block before it is encoded.
+    """Loudness of one block before it is encoded: a `Tried` as .npy."""
 
-    Attributes: free: not limited. limited: with each of TRIED_DB more gain, limited; None where there is nothing to limit.
+    first: int
+    sums: Artifact
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """Sums of K-weighted squares per cell of 100 ms, of which the first is number `first` of the film.
+
+    Attributes: sums: float32 (1 + len(TRIED_DB), cells): not limited, and with each of TRIED_DB more gain, limited.
     """
 
-    free: Energies
-    limited: tuple[Energies | None, ...]
+    first: int
+    sums: NDArray[np.float32]
 
 
-def measured(mix: Samples, first: int, settle: int, layout: str, ceiling: float) -> Measured:
+def tried(mix: Samples, first: int, settle: int, layout: str, ceiling: float) -> Tried:
     """What `mix` (channels, frames) measures from its frame `settle` on, which is sample `first` of the film.
 
     `ceiling`: of the limiter, linear. Its gains are laid over sums of 1/3 ms, so that the sound is filtered once.
     """
+    import numpy as np
+
     from polydub.audio import limiter, loudness
     from polydub.audio.signal import gain
 
     fine, levels = loudness.fine(mix, first, settle, layout), limiter.levels(mix)
-    limited: list[Energies | None] = []
+    rows = [fine.cells()]
     for more in TRIED_DB:
         curve = limiter.allowed(levels, ceiling / gain(more))
-        limited.append(None if curve is None else fine.energies(curve[settle // loudness.FINE :] * gain(more)))
-    return Measured(fine.energies(), tuple(limited))
+        rows.append(rows[0] * gain(more) ** 2 if curve is None else fine.cells(curve[settle // loudness.FINE :] * gain(more)))
+    return Tried(first // loudness.CELL, np.array(rows, np.float32))
 
 
 @stage("set-gain")
 def set_gain(work: Work, measured: tuple[Measured, ...], aim: Aim, lufs: float, dialogue: tuple[Span, ...] = ()) -> Aim:
+    """`aimed` for the blocks of a film, measured with aim.tried_db."""
+    import numpy as np
+
+    return aimed([Tried(m.first, np.load(work.path(m.sums), allow_pickle=False)) for m in measured], aim, lufs, dialogue)
+
+
+def aimed(blocks: Sequence[Tried], aim: Aim, lufs: float, dialogue: tuple[Span, ...] = ()) -> Aim:
     """The gain that brings the limited programme, or what is heard in `dialogue` if given, to `lufs`.
 
-    `measured` with aim.tried_db; `lufs` is wanted before encoding: the goal and what coding takes away. The gain that was
-    aimed at is kept for silence, within KEEP_LU, and where the peaks allowed no more already in the last run.
+    `lufs` is wanted before encoding: the goal and what coding takes away. The gain that was aimed at is kept for silence,
+    within KEEP_LU, and where the peaks allowed no more already in the last run.
     """
-    free = _heard(measured, None, dialogue)
-    rows = [(aim.tried_db + more, _heard(measured, n, dialogue)) for n, more in enumerate(TRIED_DB)]
+    free, *heard = (_heard(blocks, row, dialogue) for row in range(1 + len(TRIED_DB)))
+    rows = [(aim.tried_db + more, loud) for more, loud in zip(TRIED_DB, heard, strict=True)]
     missing = lufs - _between(aim.gain_db, rows)
     if free <= -70 or abs(missing) <= KEEP_LU:
         return replace(aim, bound=False)
@@ -191,16 +213,15 @@ def set_gain(work: Work, measured: tuple[Measured, ...], aim: Aim, lufs: float, 
     return replace(aim, gain_db=round(min(reaching_db, highest_db), 2), bound=reaching_db > highest_db)
 
 
-def _heard(measured: Sequence[Measured], number: int | None, dialogue: Sequence[Span]) -> float:
-    """Loudness with TRIED_DB[number] more gain, limited; None: with the gain that was measured with, not limited."""
-    from polydub.audio import loudness
-    from polydub.audio.signal import gain
+def _heard(blocks: Sequence[Tried], row: int, dialogue: Sequence[Span]) -> float:
+    """Loudness by one row of the sums."""
+    import numpy as np
 
-    more = 0.0 if number is None else TRIED_DB[number]
-    power = gain(more) ** 2
-    blocks = [(m.free, None if number is None else m.limited[number]) for m in measured]
-    louder = [limited or replace(free, sums=tuple(x * power for x in free.sums)) for free, limited in blocks]
-    cells = loudness.join(louder)
+    from polydub.audio import loudness
+
+    cells = np.zeros(max((block.first + block.sums.shape[1] for block in blocks), default=0))
+    for block in blocks:
+        cells[block.first : block.first + block.sums.shape[1]] += block.sums[row]
     return loudness.spoken(cells, dialogue) if dialogue else loudness.integrated(cells)
 
 

@@ -79,9 +79,11 @@ class Master:
     kbit_per_channel: int
 
 
-@stage("measure-block", version=4)
+@stage("measure-block", version=5)
 def measure_block(work: Work, master: Master) -> Measured:
     """Loudness of one block as it will be with gains around this one and the limiter, without encoding it."""
+    import numpy as np
+
     from polydub.audio import loudness, signal
 
     block = master.block
@@ -89,7 +91,10 @@ def measure_block(work: Work, master: Master) -> Measured:
     dry = replace(master, block=replace(block, tones=()))  # room tone is far too low to count
     mix, _ = mixed(work, dry, low, block.first + block.frames)
     ceiling = signal.gain(master.true_peak_dbtp - HEADROOM_DB)
-    return levelling.measured(mix, block.first, block.first - low, block.layout, ceiling)
+    found = levelling.tried(mix, block.first, block.first - low, block.layout, ceiling)
+    file = work.scratch / "sums.npy"
+    np.save(file, found.sums, allow_pickle=False)
+    return Measured(found.first, work.keep(file))
 
 
 @dataclass(frozen=True, slots=True)
