@@ -37,7 +37,7 @@ from polydub.sample import make_sample, music
 from polydub.types import HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Span
 
 DATA = Path(os.environ.get("POLYDUB_SHARED_DATA") or ROOT / "../shared/data").resolve()
-WEIGHTS = "models/deepfilternet3"
+WEIGHTS = "models"
 LONGEST_S, QUIET_S = 8, 1.5
 SNRS_DB = (0.0, 5.0, 10.0)
 ON = 0.3  # probability from which a frame is speech, as when a film is dubbed
@@ -152,7 +152,7 @@ def _probabilities(vad: SpeechDetector, mono: Mono) -> NDArray[np.float64]:
 
 
 def methods(data: Path, open_: ExitStack) -> dict[str, Method]:
-    """What is compared, by name: doing nothing, the mask, and the net where its weights are."""
+    """What is compared, by name: doing nothing, the mask, and the nets whose weights are there."""
 
     def by(separator: Separator) -> Method:
         def separate(mix: Mono, speech: Sequence[Span]) -> Mono:
@@ -162,12 +162,12 @@ def methods(data: Path, open_: ExitStack) -> dict[str, Method]:
         return separate
 
     loaded: dict[str, Method] = {"nothing": lambda mix, _: np.zeros_like(mix)}
-    for name in ("mask", "deepfilternet"):
+    for name in ("mask", "deepfilternet", "ul-unas"):
         engine = get("separation", name)
         options = engine.options()
-        if engine.weights(options) and not (data / WEIGHTS).is_dir():
+        weights = {weight.id: data / WEIGHTS / weight.id for weight in engine.weights(options)}
+        if not all(folder.is_dir() for folder in weights.values()):
             continue
-        weights = {weight.id: data / WEIGHTS for weight in engine.weights(options)}
         loaded[name] = by(open_.enter_context(engine.load(options, weights, "cpu")))
     return loaded
 

@@ -21,7 +21,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "polydub"
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_OF_NINE_IN_TEN, PARAMETERS = 400, 60, 40, 5
 
 # Room -> rooms it may import; a room may always import itself. A module is in the room with the longest matching name.
-# "engine" is any file of engines/<kind>/; "engines" the registry and the pool, which know no engine by name.
+# "engine" is any file of engines/<kind>/; "engines" the registry and the pool, which know no engine by name;
+# "engines.sidecar" runs an engine in a process of its own.
 BASE = {"types", "errors"}
 CORE = BASE | {"languages", "audio", "text"}
 STORY = CORE | {"media", "engines", "store", "project", "wants", "work", "runner", "stages", "voices"}
@@ -36,6 +37,7 @@ WHOLE = STORY | {
     "listening",
     "matching",
     "mixing",
+    "recording",
     "speaking",
     "pipeline",
     "dubbing",
@@ -53,7 +55,8 @@ ROOMS: Mapping[str, set[str]] = {
     "text": BASE | {"languages"},
     "media": BASE | {"audio"},
     "engines.base": BASE,
-    "engines": BASE | {"engines.base", "languages"},
+    "engines": BASE | {"engines.base", "engines.sidecar", "languages"},
+    "engines.sidecar": BASE | {"engines.base"},
     "engines.faults": BASE | {"engines.base", "engine"},
     "engine": CORE | {"engines.base", "engines"},
     "store": BASE,
@@ -68,14 +71,15 @@ ROOMS: Mapping[str, set[str]] = {
     "report": CORE | {"media", "wants"},
     "report.files": STORY | {"", "report", "pipeline"},
     "evaluate": CORE | {"media", "report"},
-    "sample": CORE | {"media", "engines.base", "engine"},
+    "sample": CORE | {"media", "engines.base", "engines", "engine"},
     "choosing": STORY | {"engines.base", "config", "models"},
     "listening": STORY | {"engines.base"},
     "matching": STORY | {"engines.base"},
     "mixing": STORY | {"engines.base", "listening"},
     "slowing": STORY | {"engines.base", "listening", "speaking"},
     "captioning": STORY | {"engines.base", "slowing", "speaking"},
-    "speaking": STORY | {"engines.base"},
+    "recording": STORY | {"engines.base"},
+    "speaking": STORY | {"engines.base", "recording"},
     "pipeline": STORY | {"engines.base", "captioning", "listening", "matching", "mixing", "slowing", "speaking"},
     "dubbing": STORY | {"engines.base", "choosing", "config", "listening", "pipeline", "report", "report.files"},
     "standalone": STORY | {"engines.base", "choosing", "config", "listening", "mixing", "pipeline", "dubbing", "report"},
@@ -86,12 +90,13 @@ ROOMS: Mapping[str, set[str]] = {
 
 # Library -> where it may be imported.
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
-    "subprocess": ("media", "models", "engines", "engine", "cli", "server.jobs"),
+    "subprocess": ("media", "models", "engines", "engines.sidecar", "engine", "cli", "server.jobs"),
     "multiprocessing": ("media", "engines", "engine", "runner", "server.jobs"),
     "dbos": ("server.jobs",),
     **dict.fromkeys(("torch", "transformers", "onnxruntime", "ctranslate2", "tensorflow", "jax"), ("engine", "evaluate")),
     **dict.fromkeys(
-        ("httpx", "requests", "aiohttp", "websockets", "socket", "urllib.request", "http.client"), ("models", "server")
+        ("httpx", "requests", "aiohttp", "websockets", "socket", "urllib.request", "http.client"),
+        ("models", "server", "engines.service"),
     ),
 }
 HEAVY = {"torch", "transformers", "onnxruntime", "ctranslate2", "tensorflow", "jax"}
@@ -159,7 +164,7 @@ def syntax_error(path: Path) -> str:
 
 def room_of(name: str) -> str:
     parts = name.split(".")
-    if parts[0] == "engines" and len(parts) >= 3:
+    if parts[0] == "engines" and len(parts) >= 3 and parts[1] != "sidecar":
         return "engine"
     if parts[0] == "languages_table":
         return "languages"
@@ -235,7 +240,9 @@ def libraries_stay_where_they_belong(module: Module) -> Iterator[str]:
 
 
 def the_environment_is_read_in_config_only(module: Module) -> Iterator[str]:
-    if module.room == "config":
+    passes_a_part_on = module.name == "engines.sidecar.process"
+    has_a_process_of_its_own = module.room == "engine" and "environment=" in module.source
+    if module.room == "config" or passes_a_part_on or has_a_process_of_its_own:
         return
     for node in ast.walk(module.tree):
         read = isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.environb", "os.getenv", "os.putenv")

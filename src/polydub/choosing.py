@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
-from polydub.engines import registry
-from polydub.engines.base import Kind, Weight
+from polydub.engines import environments, registry
+from polydub.engines.base import Environment, Kind, Weight
 from polydub.engines.pool import Tool
 from polydub.engines.registry import AUTO, Chosen, LackingWeights, Need
-from polydub.errors import BadSettings, Cancelled, PolydubError, UnknownEngine, UnsupportedLanguage
+from polydub.errors import BadSettings, Cancelled, Missing, PolydubError, UnsupportedLanguage
 from polydub.runner import Run
 from polydub.types import Notice, Progress
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from polydub.config import Loaded, Settings
 
 EMBEDDED = "embedded"  # diarization by polydub itself, with an embedding engine: "embedded:resemblyzer"
+# What `auto` takes, by mode. pyannote is the slowest, and its models lie behind a form: only who asks for the best gets it.
+DIARIZERS = {mode: ("pyannote",) * (mode == "high") + ("sherpa-onnx", EMBEDDED) for mode in ("low", "medium", "high")}
 NONE = "none"
 
 
@@ -42,15 +44,33 @@ class Chooser:
 
         Weights that would serve better are offered once for all kinds.
         """
-        found: dict[Kind, Chosen | LackingWeights] = {kind: self._choose(kind, tag) for kind, tag in wants.items()}
+        found = self._all(wants)
         lacking = tuple(dict.fromkeys(weight for row in found.values() for weight in _lacking(row)))
         if lacking and self._agreed(lacking):
             run.note(*self._fetched(lacking))
-            found = {kind: self._choose(kind, tag) for kind, tag in wants.items()}
+            found = self._all(wants)
         for kind, row in found.items():
             if isinstance(row, LackingWeights):
                 raise row
             self._use(run, kind, row)
+
+    def listener(self, run: Run, language: str) -> None:
+        """A recogniser of the dub takes the place of the source's; none does where nobody here understands it well."""
+        run.tools.pop("asr", None)
+        order = [name for name in registry.PREFERENCE["asr"] if name != "pocketsphinx"]
+        try:
+            chosen = registry.choose(self._asked("asr"), replace(self._need("asr", language), order=order))
+        except (Missing, UnsupportedLanguage):
+            return
+        run.tools["asr"] = tool(chosen, self._loaded.settings.device)
+
+    def _all(self, wants: Mapping[Kind, str]) -> dict[Kind, Chosen | LackingWeights]:
+        """One for each kind, and an encoder of voices where diarization is done with one."""
+        found: dict[Kind, Chosen | LackingWeights] = {kind: self._choose(kind, tag) for kind, tag in wants.items()}
+        told = found.get("diarization")
+        if isinstance(told, Chosen) and "stages" in told.engine.info.features and "embedding" not in found:
+            found["embedding"] = self._choose("embedding", wants["diarization"])
+        return found
 
     def _asked(self, kind: Kind) -> str:
         """What the settings say about a kind."""
@@ -58,7 +78,8 @@ class Chooser:
 
         settings = self._loaded.settings
         if kind == "embedding":
-            return registry.parse_choice(settings.diarization).options.get("model", AUTO)
+            choice = registry.parse_choice(settings.diarization)
+            return choice.options.get("model", AUTO) if choice.name == EMBEDDED else AUTO
         asked = str(getattr(settings, config.CHOICES[kind])) if kind in config.CHOICES else AUTO
         if kind == "asr" and asked == AUTO and settings.asr_model:  # who names a model names the engine that has it
             return next(name for name in registry.PREFERENCE[kind] if registry.get(kind, name).models)
@@ -78,7 +99,11 @@ class Chooser:
         def find(weight: Weight) -> Path | None:
             return models.find(weight, home)
 
-        return Need(kind, language, settings.offline, options, mode=settings.mode, find=find)
+        def python(environment: Environment) -> Path | None:
+            return environments.find(environment, settings.environments_home)
+
+        order = DIARIZERS[settings.mode] if kind == "diarization" else None
+        return Need(kind, language, settings.offline, options, order, settings.mode, find, python)
 
     def _choose(self, kind: Kind, language: str) -> Chosen | LackingWeights:
         asked, need = self._asked(kind), self._need(kind, language)
@@ -147,8 +172,18 @@ def tool(chosen: Chosen, device: str) -> Tool:
     """A chosen engine as a run needs it."""
     engine = chosen.engine
     place = device if device in engine.info.devices else "cpu"
-    identity = registry.identity(engine, chosen.options, place)
-    return Tool(engine, chosen.options, identity, place, chosen.weights, chosen.reason)
+    identity = registry.identity(engine, chosen.options, place, chosen.python, _revisions(chosen))
+    return Tool(engine, chosen.options, identity, place, chosen.weights, chosen.reason, chosen.python)
+
+
+def _revisions(chosen: Chosen) -> Mapping[str, str]:
+    """Of weights that are not pinned, as their folders tell."""
+    unpinned = [weight for weight in chosen.engine.weights(chosen.options) if not weight.revision]
+    if not unpinned:
+        return {}
+    from polydub import models
+
+    return {weight.id: models.revision(weight, chosen.weights[weight.id]) for weight in unpinned}
 
 
 def check_choices(settings: Settings) -> None:
@@ -160,13 +195,8 @@ def check_choices(settings: Settings) -> None:
         choice = registry.parse_choice(str(getattr(settings, config.CHOICES[kind])))
         if choice.name == AUTO or (choice.name == NONE and kind in ("diarization", "separation")):
             continue
-        if kind != "diarization":
-            engine = registry.get(kind, choice.name)
-            if kind == "asr" and settings.asr_model and "model" not in engine.options.model_fields:
-                raise BadSettings(f"{choice.name} has no models to choose from", "leave out --asr-model, or name another --asr")
-        elif choice.name != EMBEDDED:
-            raise UnknownEngine(f"there is no diarization engine {choice.name!r}", f"there are: {EMBEDDED}, {NONE}")
-        elif unknown := sorted(set(choice.options) - {"model"}):
-            raise BadSettings(f"{EMBEDDED} has no option {unknown[0]!r}", f"write {EMBEDDED}, or {EMBEDDED}:ENCODER")
-        elif "model" in choice.options:
+        engine = registry.get(kind, choice.name)
+        if kind == "asr" and settings.asr_model and "model" not in engine.options.model_fields:
+            raise BadSettings(f"{choice.name} has no models to choose from", "leave out --asr-model, or name another --asr")
+        if choice.name == EMBEDDED and choice.options.get("model", AUTO) != AUTO:
             registry.get("embedding", choice.options["model"])

@@ -22,8 +22,8 @@ from polydub.project import Project, open_project
 from polydub.runner import How, Run
 from polydub.stages import listen, translate
 from polydub.store import Store
-from polydub.types import Notice, Progress
-from polydub.wants import Delivery, Listening, Mixing, Picture, Texts, Timing, Wanted, Wording
+from polydub.types import Artifact, Notice, Progress
+from polydub.wants import Delivery, Guidance, Listening, Mixing, Picture, Texts, Timing, Wanted, Wording
 
 if TYPE_CHECKING:
     from polydub.config import Loaded, Settings
@@ -204,23 +204,47 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
         language_of_name(transcript) if transcript else None,
         store.adopt(translation) if translation else None,
     )
-    if s.font is not None and not s.font.is_file():
-        raise BadInput(f"there is no font file {s.font}", "give a file such as NotoSans-Regular.ttf")
     return Wanted(
         target,
         s.source_language,
         s.audio_track,
         not s.no_translate,
         texts,
-        listening_of(s),
+        guidance_of(s, store),
+        replace(listening_of(s), turns=_adopted(s.rttm, "RTTM file", store), recording=job.media.stem),
         s.voice_mode,
         dict(s.voice),
+        s.check_speech,
         Wording(s.shorten),
         Timing(s.min_rate, s.max_rate, s.early_s, s.gap_s, s.comfortable_rate),
-        Picture(s.max_slowdown if s.stretch_video else 1.0, s.burn_in, store.adopt(s.font) if s.font else None),
+        Picture(s.max_slowdown if s.stretch_video else 1.0, s.burn_in, _adopted(s.font, "font file", store)),
         mixing_of(s),
         Delivery(s.format, s.subs, tuple(s.subs_format), s.together, s.bilingual, s.word_times),
     )
+
+
+def guidance_of(settings: Settings, store: Store) -> Guidance:
+    """What the settings tell a translator. Raises BadInput where a file cannot be read."""
+    summary, glossary = settings.summary, settings.glossary
+    if summary.startswith("@"):
+        file = Path(summary[1:]).expanduser()
+        check_file(file)
+        try:
+            summary = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{file} is not UTF-8 text", "convert it to UTF-8 first") from error
+    if glossary is not None:
+        check_file(glossary)
+    return Guidance(" ".join(summary.split()), store.adopt(glossary) if glossary else None)
+
+
+def _adopted(file: Path | None, what: str, store: Store) -> Artifact | None:
+    """A file that a setting names. Raises: BadInput."""
+    if file is None:
+        return None
+    if not file.is_file():
+        raise BadInput(f"there is no {what} {file}", "check the name")
+    return store.adopt(file)
 
 
 def mixing_of(settings: Settings) -> Mixing:
@@ -245,6 +269,7 @@ def listening_of(settings: Settings) -> Listening:
         settings.diarization != NONE,
         settings.speaker_limits,
         settings.word_times,
+        settings.separate_where == "everywhere",
     )
 
 

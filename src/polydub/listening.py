@@ -27,6 +27,10 @@ class Choose(Protocol):
         """Raises what `registry.choose` raises."""
         ...
 
+    def listener(self, run: Run, language: str) -> None:
+        """A recogniser of the dub takes the place of the source's; none does where nobody here understands it."""
+        ...
+
 
 @dataclass(frozen=True)
 class Ear:
@@ -61,14 +65,17 @@ def kinds(read: Given, want: Wanted, *, matching: bool = False) -> dict[Kind, st
         needed["align"] = language
     if want.listening.separate:
         needed["separation"] = UNKNOWN
-    if matching or tells_apart(read, want):
+    if tells_apart(read, want):
+        needed["diarization"] = UNKNOWN
+    if matching:
         needed["embedding"] = UNKNOWN
     return {"vad": UNKNOWN, **needed} if needed else {}
 
 
 def tells_apart(read: Given, want: Wanted) -> bool:
-    """Whether the sound must tell who speaks: the texts name nobody."""
-    return want.listening.diarize and all(s.speaker == ONE_SPEAKER for s in read.script.segments)
+    """Whether the sound must tell who speaks: neither a file nor the texts name anybody."""
+    asked = want.listening.diarize and want.listening.turns is None
+    return asked and all(s.speaker == ONE_SPEAKER for s in read.script.segments)
 
 
 def hear(run: Run, extracted: Handle[listen.Heard], read: Given, want: Wanted) -> Listened:
@@ -80,17 +87,18 @@ def hear(run: Run, extracted: Handle[listen.Heard], read: Given, want: Wanted) -
         run.note(
             Notice("no-word-times", "the times of words are not looked for, since nobody said which language is spoken: --from")
         )
+    told = given_turns(run, extracted, want)
     if "vad" not in run.tools:
-        return Listened(extracted.result(), read)
+        return Listened(extracted.result(), named(read, told), turns=told.result().turns if told else ())
     ear = detect(run, extracted.result())
-    stems = start_separation(run, ear) if want.listening.separate else None
-    speaking = start_diarization(run, ear, want.listening.speakers) if tells_apart(read, want) else None
+    stems = start_separation(run, ear, everywhere=want.listening.everywhere) if want.listening.separate else None
+    speaking = start_diarization(run, ear, want.listening.speakers) if tells_apart(read, want) else told
     if not read.timed and "align" in run.tools:
         read = found(run, ear, read)
     given = named(read, speaking) if read.script.segments else transcribe(run, ear, read.script.language, speaking)
     if "align" in run.tools:
         given = with_words(run, ear, given)
-    for kind in ("asr", "align"):
+    for kind in ("asr", "align", "diarization"):
         run.release(kind)
     return Listened(ear.heard, given, ear, speaking.result().turns if speaking else (), stems)
 
@@ -102,9 +110,9 @@ def detect(run: Run, heard: listen.Heard) -> Ear:
     return Ear(heard, close.result(), far.result())
 
 
-def start_separation(run: Run, ear: Ear) -> Handle[tuple[separate.Separated, ...]]:
+def start_separation(run: Run, ear: Ear, *, everywhere: bool = False) -> Handle[tuple[separate.Separated, ...]]:
     """Takes the dialogue out of the sound, block by block."""
-    return run.start_map(separate.separate, separate.pieces(ear.heard.sound, ear.far))
+    return run.start_map(separate.separate, separate.pieces(ear.heard.sound, ear.far, everywhere=everywhere))
 
 
 def note_unseparated(run: Run, ear: Ear, separated: Sequence[separate.Separated]) -> tuple[Span, ...]:
@@ -116,8 +124,17 @@ def note_unseparated(run: Run, ear: Ear, separated: Sequence[separate.Separated]
     return left
 
 
+def given_turns(run: Run, extracted: Handle[listen.Heard], want: Wanted) -> Speaking | None:
+    """Who speaks when as a file tells; None without one."""
+    file = want.listening.turns
+    return run.start(speakers.read_turns, file, want.listening.recording, extracted.result().sound.duration) if file else None
+
+
 def start_diarization(run: Run, ear: Ear, limits: tuple[int, int] | None) -> Speaking:
-    """Finds out who speaks when."""
+    """Finds out who speaks when: by an engine that hears the whole film, or piece by piece (feature "stages")."""
+    tool = run.tools.get("diarization")
+    if tool and "stages" not in tool.engine.info.features:
+        return run.start(speakers.diarize, listen.excerpt(ear.far, 0.0, ear.far.duration), limits)
     voiceprints = run.start_map(speakers.embed, speakers.embed_pieces(ear.far))
     return run.start(speakers.cluster, voiceprints, ear.far.spans, limits)
 

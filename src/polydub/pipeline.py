@@ -8,6 +8,7 @@ from pathlib import Path
 
 from polydub import captioning, languages, listening, mixing
 from polydub.captioning import Subtitles
+from polydub.engines.base import Usage
 from polydub.errors import BadSettings, NoSpeech
 from polydub.listening import Choose, Listened
 from polydub.matching import match_voices
@@ -16,7 +17,7 @@ from polydub.slowing import Footage, slowed
 from polydub.speaking import Said, Task, speak_lines
 from polydub.stages import deliver, listen, match, phrasing, speak, translate
 from polydub.text.words import speakable
-from polydub.types import Artifact, Casting, Line, Script, Segment, Span, Turn, Wordings
+from polydub.types import Artifact, Casting, Line, Script, Segment, Span, Turn
 from polydub.wants import Wanted
 
 
@@ -63,13 +64,13 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
         run.release("separation")
     captioning.check_drawing(run, film, want)  # before anything takes long
     cast = cast_voices(run, film.listened, given, want)
-    lines = task(run, film, cast.casting)
-    if slows(film, want):
-        draft = speak_lines(run, replace(lines, draft=True), want)
-        film = slowed(run, film, draft, want)
-        lines = replace(task(run, film, cast.casting), settled=draft)
-    said = speak_lines(run, lines, want)
+    recogniser = run.tools.get("asr")
+    if want.check_speech == "recognise":
+        choose.listener(run, want.target)
+    film, said = spoken(run, film, cast.casting, want)
     run.release("tts")
+    if recogniser:
+        run.tools["asr"] = recogniser
 
     captions = captioning.start_captions(run, film, said, want)
     sounds = mixing.lay(run, film.listened, film.lines, mixing.Dubbed(said.placed, said.takes), want)
@@ -83,6 +84,16 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     # after the film, which somebody waits for; the stems of a long one are gigabytes
     stems = mixing.start_stems(run, mastered.rendered, want.target) | mixing.start_dialogue(run, film.listened)
     return replace(made, stems={name: handle.result() for name, handle in stems.items()})
+
+
+def spoken(run: Run, film: Footage, casting: Casting, want: Wanted) -> tuple[Footage, Said]:
+    """The film, slowed down where it may be, and the dub in it."""
+    lines = replace(task(run, film, casting), check=want.check_speech)
+    if slows(film, want):
+        draft = speak_lines(run, replace(lines, draft=True), want)
+        film = slowed(run, film, draft, want)
+        lines = replace(task(run, film, casting), check=want.check_speech, settled=draft)
+    return film, speak_lines(run, lines, want)
 
 
 def footage(run: Run, video: Path, want: Wanted, choose: Choose) -> Footage:
@@ -99,8 +110,8 @@ def footage(run: Run, video: Path, want: Wanted, choose: Choose) -> Footage:
     numbering = run.step(translate.number, spans, run.previous("ids"))
     listened = replace(listened, given=translate.renumbered(listened.given, numbering.ids))
     written = write_lines(run, listened.given, want, choose)
-    lines = translate.by_hand(written, run.edited("lines", written))
-    return Footage(source, track, listened, lines)
+    lines = translate.by_hand(written.lines, run.edited("lines", written.lines))
+    return Footage(source, track, listened, lines, usage=written.usage)
 
 
 def slows(film: Footage, want: Wanted) -> bool:
@@ -119,21 +130,29 @@ def task(run: Run, film: Footage, casting: Casting) -> Task:
     return Task(film.lines, casting, film.source.duration, mouths)
 
 
-def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Choose) -> tuple[Line, ...]:
+@dataclass(frozen=True)
+class Written:
+    """The lines to be spoken, and what a service took for their translation."""
+
+    lines: tuple[Line, ...]
+    usage: Usage = Usage()  # noqa: RUF009 - frozen
+
+
+def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Choose) -> Written:
     """The lines to be spoken; those without a given translation are translated."""
     missing = untranslated(given)
     if not missing or same_language(given, want):
-        return translate.write_lines(given, [s.text for s in missing], want.target)
+        return Written(translate.write_lines(given, [s.text for s in missing], want.target))
     choose(run, {"mt": language_pair(given, want)})
-    info = run.tools["mt"].engine.info
-    batches = translate.batches(given, given.script.language, want.target, info.batch, "context" in info.features)
-    answers: tuple[tuple[Wordings | str, ...], ...]
-    if translate.offers_lengths(info, run.tools["mt"].options):
-        answers = run.map(translate.wordings, batches)
-    else:
-        answers = run.map(translate.translate, batches)
+    tool, guidance = run.tools["mt"], want.guidance
+    entries = run.step(translate.read_glossary, guidance.glossary) if guidance.glossary else ()
+    batches = translate.batches(given, want.target, tool.engine.info, translate.Told(guidance.summary, entries))
+    fully = translate.answers_fully(tool.engine.info, tool.options)
+    answers = run.map(translate.wordings if fully else translate.translate, batches)
     run.release("mt")
-    return translate.write_lines(given, [text for answer in answers for text in answer], want.target)
+    texts = translate.joined(answers)
+    run.note(*translate.doubtful(given, texts))
+    return Written(translate.write_lines(given, texts, want.target), translate.taken(answers))
 
 
 def matches(run: Run, want: Wanted) -> bool:

@@ -90,10 +90,11 @@ def make_sample(folder: Path) -> SampleFiles:
 
 
 def _speak() -> _Speech:
+    from polydub.engines.opening import opened
     from polydub.engines.tts.espeak import ENGINE
 
     takes: list[Samples] = []
-    with ENGINE.load(ENGINE.options(), {}, "cpu") as synthesizer:
+    with opened(ENGINE, ENGINE.options(), {}, "cpu", None) as synthesizer:
         for speaker, text, _, _ in DIALOGUE:
             takes.append(_trimmed(synthesizer.synthesize(Part(text, LANGUAGE, VOICES[speaker]))))
     cues: list[Cue] = []

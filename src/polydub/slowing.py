@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from polydub import listening
 from polydub.audio.timemap import TimeMap
+from polydub.engines.base import Usage
 from polydub.listening import Listened
 from polydub.runner import Run
 from polydub.speaking import Said
@@ -19,7 +20,8 @@ from polydub.wants import Wanted
 class Footage:
     """What is to be dubbed: the film, its audio track, what was heard in it, the lines at their times.
 
-    Attributes: clock: by which it runs slower than the film that was given; without points it does not.
+    Attributes: clock: by which it runs slower than the film that was given; without points it does not. usage: what a
+    service took for the translation.
     """
 
     source: Source
@@ -27,6 +29,7 @@ class Footage:
     listened: Listened
     lines: tuple[Line, ...]
     clock: TimeMap = field(default_factory=TimeMap)
+    usage: Usage = field(default_factory=Usage)
 
 
 def slowed(run: Run, film: Footage, said: Said, want: Wanted) -> Footage:
@@ -44,7 +47,7 @@ def slowed(run: Run, film: Footage, said: Said, want: Wanted) -> Footage:
     track = source.of("audio")[tracks.index(film.track)]
     extracted = run.start(listen.extract, source, track)
     listened = _heard_again(run, film.listened, extracted.result(), clock, want)
-    return Footage(source, track, listened, retiming.on_clock(film.lines, clock), clock)
+    return Footage(source, track, listened, retiming.on_clock(film.lines, clock), clock, film.usage)
 
 
 def _heard_again(run: Run, before: Listened, heard: listen.Heard, clock: TimeMap, want: Wanted) -> Listened:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from polydub.recording import Booth
 from polydub.runner import Run
 from polydub.stages import lengths, phrasing, speak
 from polydub.stages.phrasing import Mouth
@@ -24,7 +26,8 @@ class Task:
     """Lines to be spoken into a film of `film_s` seconds.
 
     Attributes: mouths: when they are audible in it, by line id. draft: the film may yet change, so that only the choice of
-    words counts and no take is shaped. settled: what was said in the draft; the lines say the same again.
+    words counts and no take is shaped. settled: what was said in the draft; the lines say the same again. check: how takes
+    are looked at: not at all, by their sound, or by a recogniser (`run.tools["asr"]`) besides.
     """
 
     lines: Sequence[Line]
@@ -33,6 +36,7 @@ class Task:
     mouths: Mapping[str, Mouth] = field(default_factory=dict[str, Mouth])
     draft: bool = False
     settled: Said | None = None
+    check: Literal["off", "basic", "recognise"] = "basic"
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class _Studio:
         self.by_id = {x.id: x for x in task.lines}
         self.choices = {x.id: Choice(x.id, x.text) for x in task.lines}
         self.paces = {name: durations.prior(want.target) for name in task.casting.voices}
+        self.booth = Booth(run, task.check)
         self._takes: dict[tuple[str, str], Take] = {}
 
     def part(self, phrase: Phrase, rate: float = 1.0) -> Part:
@@ -114,7 +119,7 @@ class _Studio:
         phrases = self.phrases()
         new = [p for p in phrases if (p.id, p.text) not in self._takes]
         if new:
-            takes = self.run.map(speak.synthesize, [self.part(p) for p in new], lines=[p.line for p in new])
+            takes = self.booth.record([self.part(p) for p in new], [p.line for p in new])
             self._takes.update({(p.id, p.text): take for p, take in zip(new, takes, strict=True)})
         return phrases, {p.id: self._takes[p.id, p.text] for p in phrases}
 
@@ -159,7 +164,7 @@ def _calibrated(studio: _Studio, marks: Mapping[str, str], known: Collection[str
     if not lines:
         return {}
     parts = [speak.part(line, studio.task.casting) for line in lines]
-    heard = dict(zip((x.id for x in lines), studio.run.map(speak.synthesize, parts, lines=[x.id for x in lines]), strict=True))
+    heard = dict(zip((x.id for x in lines), studio.booth.record(parts, [x.id for x in lines]), strict=True))
     return studio.learn({mark: [(x.text, heard[x.id].duration) for x in some] for mark, some in picked.items()})
 
 
@@ -234,8 +239,9 @@ def _shaped(
     if "rate" in run.tools["tts"].engine.info.features:
         rates = {p.id: speak.engine_rate(p.rate) for p in placed}
         other = [by_id[id_] for id_, rate in rates.items() if rate != 1.0]
-        spoken = run.map(speak.synthesize, [studio.part(p, rates[p.id]) for p in other], lines=[p.line for p in other])
+        spoken = studio.booth.record([studio.part(p, rates[p.id]) for p in other], [p.line for p in other])
         takes.update({p.id: take for p, take in zip(other, spoken, strict=True)})
+    run.note(*studio.booth.doubtful(takes))
     unfit = [p for p in placed if takes[p.id].duration != p.duration]
     stretched = run.map(speak.shape, [speak.Stretching(takes[p.id], p.duration) for p in unfit])
     return takes | {p.id: take for p, take in zip(unfit, stretched, strict=True)}

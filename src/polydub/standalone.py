@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from polydub import listening, mixing, pipeline
 from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.dubbing import Ears, Job, check_file, language_of_name, wanted
-from polydub.engines.base import Synthesizer
+from polydub.engines.base import Usage
 from polydub.engines.pool import EnginePool
 from polydub.engines.registry import UNKNOWN
-from polydub.errors import BadInput, BadSettings
+from polydub.errors import BadEngineOutput, BadInput, BadSettings
+from polydub.media import sounds
 from polydub.project import write
 from polydub.runner import Handle, How, Run
-from polydub.stages import deliver, listen, speak, subtitling, translate
-from polydub.store import Store
-from polydub.types import Cue, Notice, Part, Script, Segment, Source, Track, Turn
+from polydub.stages import deliver, listen, separate, speak, subtitling, translate
+from polydub.store import Store, writing
+from polydub.types import BLOCK, Artifact, Audio, Cue, Notice, Part, Script, Segment, Source, Speech, Track, Turn
 from polydub.wants import Texts, Wanted
 
 if TYPE_CHECKING:
@@ -128,7 +131,7 @@ def diarize_file(file: Path, loaded: Loaded, ears: Ears) -> Told:
     if loaded.settings.diarization == NONE:
         raise BadSettings("--diarization none leaves nothing to do", "name an encoder, such as embedded, or leave it out")
     with _film(Job(file), loaded, ears) as film:
-        film.choose(film.run, {"vad": UNKNOWN, "embedding": UNKNOWN})
+        film.choose(film.run, {"vad": UNKNOWN, "diarization": UNKNOWN})
         ear = listening.detect(film.run, film.extracted.result())
         diarized = listening.start_diarization(film.run, ear, film.want.listening.speakers).result()
         return Told(diarized.turns, film.run.notices)
@@ -142,29 +145,51 @@ class Parted:
     notices: tuple[Notice, ...]
 
 
-def separate_file(file: Path, folder: Path | None, loaded: Loaded, ears: Ears) -> Parted:
-    """Dialogue and background of `file` as stems that sum to its sound, in `folder` (else in the output folder).
+def separate_file(file: Path, folder: Path | None, loaded: Loaded, ears: Ears, *, stems: bool = False) -> Parted:
+    """Dialogue and background of `file`, or all stems that the engine tells apart, in `folder` (else in the output folder).
 
-    Raises: BadInput, BadSettings, and what engines raise.
+    They sum to its sound. Raises: BadInput, BadSettings, and what engines raise.
     """
     if loaded.settings.separation == NONE:
         raise BadSettings("--separation none leaves nothing to do", "name an engine, or leave it out")
     place = folder or loaded.settings.output / file.stem / "stems"
-    targets = {name: place / f"{name}.flac" for name in ("dialogue", "background")}
-    for target in targets.values():
-        check_target(target, file)
     with _film(Job(file), loaded, ears) as film:
         run = film.run
-        film.choose(run, {"vad": UNKNOWN, "separation": UNKNOWN})
-        ear = listening.detect(run, film.extracted.result())
-        separated = listening.start_separation(run, ear).result()
-        listening.note_unseparated(run, ear, separated)
-        blocks = tuple(zip(ear.heard.sound.blocks, (s.dialogue for s in separated), strict=True))
-        halves = run.map(deliver.part, blocks)
-        made = {
-            name: run.deliver(deliver.stem, target, tuple(getattr(h, name) for h in halves)) for name, target in targets.items()
-        }
+        parts = _stems(film) if stems else _halves(film)
+        targets = {name: place / f"{name}.flac" for name in parts}
+        for target in targets.values():
+            check_target(target, file)
+        made = {name: run.deliver(deliver.stem, targets[name], blocks) for name, blocks in parts.items()}
         return Parted({name: handle.result() for name, handle in made.items()}, run.notices)
+
+
+def _halves(film: _Film) -> dict[str, tuple[Artifact, ...]]:
+    """Dialogue and background, block by block."""
+    run = film.run
+    film.choose(run, {"vad": UNKNOWN, "separation": UNKNOWN})
+    ear = listening.detect(run, film.extracted.result())
+    separated = listening.start_separation(run, ear, everywhere=film.want.listening.everywhere).result()
+    listening.note_unseparated(run, ear, separated)
+    halves = run.map(deliver.part, tuple(zip(ear.heard.sound.blocks, (s.dialogue for s in separated), strict=True)))
+    return {name: tuple(getattr(half, name) for half in halves) for name in ("dialogue", "background")}
+
+
+def _stems(film: _Film) -> dict[str, tuple[Artifact, ...]]:
+    """Every stem that the engine tells apart, block by block. Raises: BadSettings for an engine that knows dialogue only."""
+    run = film.run
+    film.choose(run, {"separation": UNKNOWN})
+    info = run.tools["separation"].engine.info
+    if "stems" not in info.features:
+        raise BadSettings(f"{info.name} tells dialogue from the rest, no more", "name demucs or mdx23 with --separation")
+    sound = film.extracted.result().sound
+    blocks = run.map(separate.stems, separate.pieces(sound, Speech((), 0, ()), everywhere=True))
+    names = dict.fromkeys(name for block in blocks for name in block.files)
+
+    def part(name: str, number: int, block: separate.Stems) -> Artifact:
+        silent = sound.channels, min(BLOCK, sound.frames - number * BLOCK)
+        return block.files.get(name) or run.step(deliver.silence, *silent)
+
+    return {name: tuple(part(name, n, block) for n, block in enumerate(blocks)) for name in names}
 
 
 @dataclass(frozen=True)
@@ -175,6 +200,7 @@ class Translated:
     format: str
     lines: int
     notices: tuple[Notice, ...]
+    usage: Usage
 
 
 def translate_file(file: Path, target: str, loaded: Loaded, ears: Ears) -> Translated:
@@ -192,10 +218,10 @@ def translate_file(file: Path, target: str, loaded: Loaded, ears: Ears) -> Trans
         run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
         want = wanted(target, Job(file), loaded, store)
         given = _given(run, file, want.source_language, target)
-        lines = pipeline.write_lines(run, given, want, Chooser(loaded, {}, Person(ears.ask, ears.progress)))
+        written = pipeline.write_lines(run, given, want, Chooser(loaded, {}, Person(ears.ask, ears.progress)))
         form = file.suffix.lower()[1:] if file.suffix.lower() in TEXT_FILES - {".json", ".ssa"} else "srt"
-        cues = [Cue(x.start, x.end, x.text, "" if x.speaker == translate.ONE_SPEAKER else x.speaker) for x in lines]
-        return Translated(_written(cues, form), form, len(cues), run.notices)
+        cues = [Cue(x.start, x.end, x.text, "" if x.speaker == translate.ONE_SPEAKER else x.speaker) for x in written.lines]
+        return Translated(_written(cues, form), form, len(cues), run.notices, written.usage)
 
 
 def _given(run: Run, file: Path, source_language: str, target: str) -> translate.Given:
@@ -224,11 +250,13 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Spoken:
-    """A spoken text; duration in seconds."""
+    """A spoken text. Attributes: duration, first_s: seconds of sound, and until the first of it was there."""
 
     duration: float
     voice: str
     engine: str
+    rate_hz: int
+    first_s: float
 
 
 def read_text(file: Path) -> str:
@@ -240,18 +268,19 @@ def read_text(file: Path) -> str:
         raise BadInput(f"{file} is not UTF-8 text", "convert it to UTF-8 first") from error
 
 
-def speak_text(utterance: Utterance, loaded: Loaded, out: Path) -> Spoken:
-    """Speaks into a WAV or FLAC file at the engine's own sample rate. Raises BadSettings, BadInput, EngineFailed."""
-    import tempfile
+def speak_text(utterance: Utterance, loaded: Loaded, out: Path | BinaryIO, form: str = "wav", stream: bool = False) -> Spoken:
+    """Speaks into a file of one of `sounds.FORMS`, at the engine's own sample rate where the format has it.
 
-    if out.suffix.lower() not in (".wav", ".flac"):
-        raise BadSettings(f"{out.name} is neither .wav nor .flac", "choose a name with one of these endings: --out speech.wav")
+    A long text is spoken piece by piece. With `stream` the sound is written as it is made; into something that is no file it
+    always is. Raises: BadSettings, BadInput, EngineFailed.
+    """
+    if stream and form not in sounds.STREAMED:
+        raise BadSettings(f"{form} cannot be streamed", f"choose one of: {', '.join(sounds.STREAMED)}")
     if not 0.5 <= utterance.rate <= 2:
         raise BadSettings(f"the rate {utterance.rate} is not between 0.5 and 2", "1 is the voice's own rate: --rate 1")
     targets = loaded.settings.to
     if len(targets) != 1:
         raise BadSettings("which language is the text in?", "say so with --to, for example --to es")
-    target = targets[0]
     pool = EnginePool()
     with ExitStack() as stack:
         stack.callback(pool.close)
@@ -259,16 +288,71 @@ def speak_text(utterance: Utterance, loaded: Loaded, out: Path) -> Spoken:
         store = Store(folder / "store")
         stack.callback(store.close)
         run = stack.enter_context(Run(store, folder, How(), pool))
-        Chooser(loaded, {})(run, {"tts": target})
-        tts: Synthesizer = stack.enter_context(pool.borrow(run.tools["tts"], 1))
-        voice = speak.voice(tts.voices(target), utterance.voice)
-        audio = tts.synthesize(Part(" ".join(utterance.text.split()), target, voice, utterance.rate))
-        import soundfile  # pyright: ignore[reportMissingTypeStubs]
+        Chooser(loaded, {})(run, {"tts": targets[0]})
+        tool = run.tools["tts"]
+        tts = stack.enter_context(pool.borrow(tool, 1))
+        voice = speak.voice(tts.voices(targets[0]), utterance.voice)
+        part = Part(" ".join(utterance.text.split()), targets[0], voice, utterance.rate)
+        told = _Told(voice.name, tool.engine.info.name, time.monotonic())
+        pieces = told.timed(speak.pieces(tts, part, "stream" in tool.engine.info.features))
+        if stream or not isinstance(out, Path):
+            _streamed(pieces, out, form)
+        else:
+            import numpy as np
 
-        file = BytesIO()
-        soundfile.write(file, audio.samples.T, audio.rate_hz, subtype="PCM_16", format=out.suffix[1:].upper())
-        write(out, file.getvalue())
-        return Spoken(round(audio.duration, 3), voice.name, run.tools["tts"].engine.info.name)
+            whole = list(pieces)
+            samples = np.concatenate([piece.samples for piece in whole], axis=1)
+            write(out, sounds.encoded(Audio(samples, whole[0].rate_hz), form))
+        return told.spoken()
+
+
+class _Told:
+    """What becomes known of a text while it is spoken."""
+
+    def __init__(self, voice: str, engine: str, began: float) -> None:
+        self._voice, self._engine, self._began = voice, engine, began
+        self._frames, self._rate_hz, self._first_s = 0, 0, 0.0
+
+    def timed(self, pieces: Iterator[Audio]) -> Iterator[Audio]:
+        """`pieces`, counted. Raises BadEngineOutput when there are none, or one has another rate."""
+        for piece in pieces:
+            if self._rate_hz not in (0, piece.rate_hz):
+                raise BadEngineOutput("the speech engine changed its sample rate in the middle", "choose another engine")
+            self._first_s = self._first_s or time.monotonic() - self._began
+            self._frames, self._rate_hz = self._frames + piece.samples.shape[1], piece.rate_hz
+            yield piece
+        if not self._frames:
+            raise BadEngineOutput("the speech engine gave no sound", "give a text with words, or another voice or engine")
+
+    def spoken(self) -> Spoken:
+        """All of it."""
+        duration = round(self._frames / self._rate_hz, 3)
+        return Spoken(duration, self._voice, self._engine, self._rate_hz, round(self._first_s, 3))
+
+
+def _streamed(pieces: Iterator[Audio], out: Path | BinaryIO, form: str) -> None:
+    """Writes pieces as they come; a file whose length counts is told it at the end."""
+    first = next(pieces)
+    if isinstance(out, Path):
+        with writing(out.parent):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        with writing(out), out.open("wb") as file:
+            length = _poured(chain([first], pieces), file, sounds.wav_head(first.rate_hz) if form == "wav" else b"")
+            if form == "wav":
+                file.seek(0)
+                file.write(sounds.wav_head(first.rate_hz, length))
+    else:
+        _poured(chain([first], pieces), out, sounds.wav_head(first.rate_hz) if form == "wav" else b"")
+
+
+def _poured(pieces: Iterable[Audio], out: BinaryIO, head: bytes) -> int:
+    """Writes each piece at once. Returns the bytes of sound."""
+    out.write(head)
+    length = 0
+    for piece in pieces:
+        length += out.write(sounds.pcm16(piece.samples))
+        out.flush()
+    return length
 
 
 @dataclass(frozen=True)

@@ -244,11 +244,15 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Wordings:
-    """One text in up to three lengths that mean the same; "" where there is no other one."""
+    """One text in up to three lengths that mean the same; "" where there is no other one.
+
+    Attributes: doubt: what a person should check in it, one sentence; "" = nothing.
+    """
 
     normal: str
     short: str = ""
     long: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +298,7 @@ class Voice:
     """A voice of one engine. `settings` are numbers the engine understands (espeak-ng: pitch 0-99, range 0-99).
 
     `tone` is an equaliser laid over what the engine speaks: gains in dB at `audio.match.BANDS_HZ`; empty = none.
+    `references` are recordings of a person whose voice it is (mono FLAC), for engines that can clone; empty = its own voice.
     """
 
     engine: str
@@ -302,6 +307,7 @@ class Voice:
     label: str = ""
     settings: Mapping[str, float] = field(default_factory=dict[str, float])
     tone: tuple[float, ...] = ()
+    references: tuple[Artifact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,14 @@ class Texts:
 
 
 @dataclass(frozen=True, slots=True)
+class Guidance:
+    """What a translator is told besides the lines: what the film is about, and a CSV file of terms."""
+
+    summary: str = ""
+    glossary: Artifact | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """Limits of the fit; rates are natural duration / duration, times in seconds."""
 
@@ -87,14 +95,18 @@ class Delivery:
 class Listening:
     """How the film is listened to.
 
-    Attributes: separate: dialogue is taken out of the sound. diarize: speakers are told apart where the texts name none.
-    speakers: fewest and most, None when nobody told. word_times: given texts are aligned to the sound.
+    Attributes: separate: dialogue is taken out of the sound; everywhere: also where nobody was heard to speak. diarize:
+    speakers are told apart where the texts name none. speakers: fewest and most, None when nobody told. word_times: given
+    texts are aligned to the sound. turns: an RTTM file that tells who speaks when; recording: the film's name in it.
     """
 
     separate: bool = True
     diarize: bool = True
     speakers: tuple[int, int] | None = None
     word_times: bool = False
+    everywhere: bool = False
+    turns: Artifact | None = None
+    recording: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +118,11 @@ class Wanted:
     audio_track: int | None = None
     translate: bool = True
     texts: Texts = field(default_factory=Texts)
+    guidance: Guidance = field(default_factory=Guidance)
     listening: Listening = field(default_factory=Listening)
     voice_mode: Literal["match", "preset", "single"] = "match"
     voices: Mapping[str, str] = field(default_factory=dict[str, str])
+    check_speech: Literal["off", "basic", "recognise"] = "basic"
     wording: Wording = field(default_factory=Wording)
     timing: Timing = field(default_factory=Timing)
     picture: Picture = field(default_factory=Picture)

@@ -22,6 +22,11 @@ def weights(options):
         yield Weight(name, "1", "files", "MIT" if free else "CC-BY-NC-4.0", free, (file,))
 
 INFO = Info("embedding", "toy", "A toy.", "MIT", "https://example.org")
+INFO2 = Info("embedding", "loose", "A toy that is not pinned.", "MIT", "https://example.org")
+LOOSE = Weight("toy-loose", "", "hub:Some/Loose", "MIT", True, patterns=("*.bin",), about_bytes=3100000000,
+               languages=("en", "es"))
+SECOND = Engine(INFO2, Options, load=None, check=lambda options: READY, languages=lambda options: None,
+                weights=lambda options: (LOOSE,))
 ENGINE = Engine(INFO, Options, load=None, check=lambda options: READY, languages=lambda options: None, weights=weights)
 """
 
@@ -40,7 +45,7 @@ def folder(origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     facts = site / "toy-1.0.dist-info"
     facts.mkdir(parents=True)
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[polydub.embedding]\ntoy = toy_engine:ENGINE\n")
+    (facts / "entry_points.txt").write_text("[polydub.embedding]\ntoy = toy_engine:ENGINE\nloose = toy_engine:SECOND\n")
     text = MODULE.format(sha256=digest(CONTENT), length=len(CONTENT), address=origin.address)
     (site / "toy_engine.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(site))
@@ -62,9 +67,10 @@ def polydub(folder: Path, *arguments: str) -> Told:
 def test_the_list_tells_size_licence_user_and_whether_it_is_here(folder: Path, pulled: Path) -> None:
     head, *rows = polydub(folder, "list").out.splitlines()
     assert head.split()[0] == "MODEL"
-    free, paid = (row for row in rows if row.startswith("toy-"))
-    assert free.split() == ["toy-free", "102", "kB", "MIT", "yes", "yes", "embedding", "toy", str(pulled)]
-    assert paid.split() == ["toy-paid", "102", "kB", "CC-BY-NC-4.0", "no", "no", "embedding", "toy"]
+    loose, free, paid = (row for row in rows if row.startswith("toy-"))
+    assert " ".join(loose.split()) == "toy-loose about 3.1 GB MIT yes en, es newest at pull no embedding loose"
+    assert free.split() == ["toy-free", "102", "kB", "MIT", "yes", "any", "yes", "yes", "embedding", "toy", str(pulled)]
+    assert paid.split() == ["toy-paid", "102", "kB", "CC-BY-NC-4.0", "no", "any", "yes", "no", "embedding", "toy"]
     assert any(row.startswith("faster-whisper-small ") for row in rows)
 
 
@@ -76,7 +82,9 @@ def test_the_list_is_there_for_machines(folder: Path, pulled: Path) -> None:
         "licence": "MIT",
         "commercial_use": True,
         "revision": "1",
+        "pinned": True,
         "source": "files",
+        "languages": [],
         "path": str(pulled),
         "engines": ["embedding toy"],
     }
@@ -140,6 +148,17 @@ def test_verify_finds_damage_and_says_what_mends_it(folder: Path, pulled: Path) 
     assert [(row["id"], row["state"], len(row["problems"])) for row in rows] == [("toy-free", "damaged", 1)]
     assert polydub(folder, "pull", "toy-free").status == 0
     assert polydub(folder, "verify").status == 0
+
+
+def test_a_model_that_nobody_has_pinned_and_that_lies_there_by_hand_is_told_as_unchecked(folder: Path) -> None:
+    place = folder / "models/toy-loose"
+    place.mkdir(parents=True)
+    (place / "model.bin").write_bytes(b"x")
+    told = polydub(folder, "verify", "toy-loose")
+    assert (told.status, told.out) == (
+        0,
+        "toy-loose: unchecked: it was put there by hand, and nobody has promised what it should hold\n",
+    )
 
 
 def test_verify_of_a_named_model_that_is_not_here_is_a_lack(folder: Path) -> None:

@@ -107,7 +107,7 @@ class TestSpeak:
             (("Hola.",), 3, "--to"),
             (("--to", "es"), 2, "no text"),
             (("  ", "--to", "es"), 2, "no text"),
-            (("Hola.", "--to", "es", "--out", "a.mp3"), 3, ".wav"),
+            (("Hola.", "--to", "es", "--out", "a.aac"), 3, ".wav"),
             (("Hola.", "--to", "es", "--rate", "9"), 3, "0.5"),
             (("Hola.", "--to", "es", "--rate", "fast"), 3, "fast"),
             (("Hola.", "--to", "es,fr"), 3, "which language"),

@@ -43,20 +43,29 @@ class Reply:
 Answer = Reply | Callable[[Asked], Reply]
 
 
-def chat(content: str | None) -> Reply:
-    """A well-formed chat completion that says `content`; None is a refusal."""
-    message = {"role": "assistant", "content": content}
-    return Reply(body=json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode())
+def chat(content: str | None, *, why: str = "stop", tokens: tuple[int, int] | None = None, refusal: str | None = None) -> Reply:
+    """A well-formed chat completion that says `content`; `tokens` is what it says that it took."""
+    message = {"role": "assistant", "content": content, "refusal": refusal}
+    body: dict[str, Any] = {"choices": [{"index": 0, "message": message, "finish_reason": why}]}
+    if tokens:
+        body["usage"] = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
+    return Reply(body=json.dumps(body).encode())
 
 
-def lines(*pairs: tuple[Any, Any]) -> str:
-    """The JSON a good model gives: (id, text) pairs."""
-    return json.dumps({"lines": [{"id": identity, "text": text} for identity, text in pairs]})
+def lines(*pairs: tuple[Any, ...]) -> str:
+    """The JSON of a model that gives (id, text, short, long) and no beginnings."""
+    return json.dumps({"lines": [dict(zip(("id", "text", "short", "long"), pair, strict=False)) for pair in pairs]})
+
+
+def started(*triples: tuple[str, str, str]) -> str:
+    """The JSON of a model that does as it is told: (id, source, text)."""
+    said = [{"id": id_, "start": " ".join(source.split()[:4]), "text": text} for id_, source, text in triples]
+    return json.dumps({"lines": said})
 
 
 def good(asked: Asked) -> Reply:
     """Every line in capitals."""
-    return chat(lines(*((line["id"], line["text"].upper()) for line in asked.question["lines"])))
+    return chat(started(*((line["id"], line["text"], line["text"].upper()) for line in asked.question["lines"])))
 
 
 class ChatServer:

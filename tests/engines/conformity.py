@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from polydub.engines.base import KINDS, Engine, Kind, Options, Weights
+from polydub.engines.opening import opened
 from polydub.engines.registry import Broken, build_options, engines
 
 ROWS = [(kind, name) for kind in KINDS for name in engines(kind)]
@@ -44,6 +46,7 @@ class Ready:
     options: Options
     weights: Weights
     random: bool = False
+    python: Path | None = None
 
     def load(self) -> AbstractContextManager[Any]:
-        return self.engine.load(self.options, self.weights, "cpu")
+        return opened(self.engine, self.options, self.weights, "cpu", self.python)

@@ -19,6 +19,9 @@ HOMES = (
     Path(os.environ.get("POLYDUB_SHARED_DATA") or ROOT / "../shared/data").resolve() / "models",
 )
 
+# Where environments may lie: what `polydub engines install NAME --environments build/engines` made.
+ENVIRONMENTS = Path(os.environ.get("POLYDUB_TEST_ENVIRONMENTS") or ROOT / "build/engines").resolve()
+
 
 def _tiny_whisper(folder: Path) -> Mapping[str, object]:
     from tiny_whisper import write_tiny_whisper
@@ -57,9 +60,27 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind, str], Mapp
     return make
 
 
+@pytest.fixture(scope="session")
+def python_for() -> Callable[[Engine], Path | None]:
+    """The Python of an engine's environment, None when it has none; the test is skipped where it is not installed."""
+
+    def find(engine: Engine) -> Path | None:
+        if engine.environment is None:
+            return None
+        name = engine.environment.name
+        python = ENVIRONMENTS / name / "bin/python"
+        if not python.exists():
+            pytest.skip(f"not run: no environment (polydub engines install {name} --environments build/engines)")
+        return python
+
+    return find
+
+
 @pytest.fixture
 def ready(
-    weights_of: Callable[[Engine, Any], Weights], made: Callable[[Kind, str], Mapping[str, object] | None]
+    weights_of: Callable[[Engine, Any], Weights],
+    made: Callable[[Kind, str], Mapping[str, object] | None],
+    python_for: Callable[[Engine], Path | None],
 ) -> Callable[[Kind, str], Ready]:
     """`ready(kind, name)`: the engine as it can run here, on real or on made weights; else the test is skipped."""
 
@@ -72,7 +93,8 @@ def ready(
         available = engine.check(options)
         if not available.ready:
             pytest.skip(f"not run: {available.reason}")
-        return Ready(engine, options, weights_of(engine, options), random=values is not None)
+        python = python_for(engine)
+        return Ready(engine, options, weights_of(engine, options), values is not None, python)
 
     return get
 

@@ -32,7 +32,8 @@ from conformity import Ready, each, needs_weights, usable
 
 from polydub import languages
 from polydub.audio.signal import resample
-from polydub.engines.base import Calibration, Kind
+from polydub.engines.base import Calibration, Engine, Kind
+from polydub.engines.opening import opened
 from polydub.engines.registry import build_options
 from polydub.errors import PolydubError
 from polydub.types import HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Samples, Span
@@ -56,7 +57,9 @@ def jfk(shared_data: Path) -> Audio:
 
 
 @each(having=needs_weights)
-def test_damaged_weights_are_an_error_that_can_be_read(tmp_path: Path, kind: Kind, name: str) -> None:
+def test_damaged_weights_are_an_error_that_can_be_read(
+    tmp_path: Path, kind: Kind, name: str, python_for: Callable[[Engine], Path | None]
+) -> None:
     engine = usable(kind, name)
     options = build_options(engine, {})
     needed = engine.weights(options)
@@ -67,7 +70,7 @@ def test_damaged_weights_are_an_error_that_can_be_read(tmp_path: Path, kind: Kin
             with path.open("wb") as holes:
                 holes.truncate(file.bytes)
     folders = {weight.id: tmp_path / weight.id for weight in needed}
-    with pytest.raises(PolydubError) as caught, engine.load(options, folders, "cpu"):
+    with pytest.raises(PolydubError) as caught, opened(engine, options, folders, "cpu", python_for(engine)):
         pass
     assert caught.value.message and caught.value.hint
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from tiny_whisper import STRAY_BYTES, write_tiny_whisper
 
 from polydub import languages
 from polydub.audio import signal
-from polydub.engines.asr.faster_whisper import ENGINE, SIZES, TAGS, WhisperOptions
+from polydub.engines.asr.faster_whisper import ENGINE, WhisperOptions, WhisperTranscriber
+from polydub.engines.asr.whisper_folders import NAMES, SIZES, TAGS
+from polydub.engines.asr.whisper_weights import ENGLISH
 from polydub.engines.base import Transcriber
 from polydub.errors import EngineFailed, Missing, UnsupportedLanguage
 from polydub.types import HEAR_HZ, Audio, Segment
@@ -154,6 +158,14 @@ def longest_run(segments: list[Segment]) -> int:
     return max(len(list(run)) for segment in segments for _, run in groupby(segment.text.split()))
 
 
+def longest_loop(segments: list[Segment]) -> int:
+    """Most times that four words of a segment come again in it."""
+    texts = [segment.text.split() for segment in segments]
+    return max(
+        Counter(tuple(words[n : n + 4]) for n in range(len(words) - 3)).most_common(1)[0][1] for words in texts if words[3:]
+    )
+
+
 def test_a_window_that_repeats_itself_is_decoded_once_more_without(tmp_path: Path, load: Callable[..., Transcriber]) -> None:
     folder, speech = write_tiny_whisper(tmp_path, ("hello",)), noise(3)
     stuck = list(load(folder, compression_ratio_threshold=1e6).transcribe(speech, "en"))
@@ -228,10 +240,11 @@ def test_a_model_has_the_languages_of_its_vocabulary(tiny: Path, english_only: P
 
 
 def test_sizes_need_weights_and_folders_none(tiny: Path) -> None:
-    for size in SIZES:
+    for size in NAMES:
         (weight,) = ENGINE.weights(WhisperOptions(model=size))
         assert weight.id == f"faster-whisper-{size}"
-        assert {"config.json", "model.bin", "tokenizer.json"} <= {file.name for file in weight.files}
+        assert {"config.json", "model.bin", "tokenizer.json"} <= {*(file.name for file in weight.files), *weight.patterns}
+        assert weight.bytes > 70_000_000 and (weight.languages == ("en",)) == (size in ENGLISH)
     assert ENGINE.weights(WhisperOptions(model=str(tiny))) == ()
     assert all(sorted(models) == sorted(SIZES) for models in ENGINE.models.values())
 
@@ -315,3 +328,92 @@ def test_sampling_is_tried_in_steps_and_remarked_upon() -> None:
     assert WhisperOptions(temperature_max=0.6).temperatures == [0.0, 0.2, 0.4, 0.6]
     assert ENGINE.remarks(WhisperOptions(), "en") == ()
     assert ENGINE.remarks(WhisperOptions(temperature_max=0.2), "en")
+
+
+@pytest.fixture(scope="session")
+def long_speech(shared_data: Path) -> Audio:
+    """45 seconds, in which somebody speaks four times."""
+    once = read(shared_data / "media/whisper-jfk/jfk.flac")
+    return Audio(np.concatenate([once.samples] * 4, axis=1), HEAR_HZ)
+
+
+def test_windows_of_a_long_sound_are_decoded_at_once(
+    load: Callable[..., Transcriber], long_speech: Audio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "faster_whisper")
+    engine = load(batch_size=2, compression_ratio_threshold=1e6)
+    segments = list(engine.transcribe(long_speech, "en"))
+    check_segments(segments, long_speech)
+    assert segments[0].start < 15 and segments[-1].end > 35
+    late = [word for segment in segments for word in segment.words if word.start > 28]
+    assert sum(word.duration for word in late) > 0.5, "the times of the second window count from its own start"
+    assert not any("Processing segment" in record.message for record in caplog.records)
+    assert list(engine.transcribe(long_speech, "en")) == segments
+    first = next(iter(engine.transcribe(long_speech, None)))
+    assert first.text
+
+
+def test_one_window_is_decoded_the_same_whatever_the_batch(load: Callable[..., Transcriber]) -> None:
+    assert list(load(batch_size=4).transcribe(noise(9), "en")) == list(load(batch_size=1).transcribe(noise(9), "en")) != []
+
+
+def test_windows_decoded_at_once_that_repeat_themselves_are_decoded_again(
+    load: Callable[..., Transcriber], long_speech: Audio
+) -> None:
+    stuck = list(load(batch_size=2, compression_ratio_threshold=1e6).transcribe(long_speech, "en"))
+    segments = list(load(batch_size=2).transcribe(long_speech, "en"))
+    check_segments(segments, long_speech)
+    assert longest_loop(segments) < longest_loop(stuck)
+
+
+def test_a_listener_may_leave_windows_decoded_at_once(load: Callable[..., Transcriber], long_speech: Audio) -> None:
+    engine = load(batch_size=2)
+    whole = list(engine.transcribe(long_speech, "en"))
+    begun = engine.transcribe(long_speech, "en")
+    assert next(begun) == whole[0]
+    begun.close()
+    assert list(begun) == []
+
+
+def test_silence_and_noise_have_no_windows(load: Callable[..., Transcriber]) -> None:
+    quiet = Audio(np.zeros((1, 40 * HEAR_HZ), np.float32), HEAR_HZ)
+    assert list(load(batch_size=2).transcribe(quiet, "en")) == []
+    check_segments(list(load(batch_size=2).transcribe(noise(40), "en")), noise(40))
+
+
+class Credits:
+    """Stands in for a WhisperModel that hears the same improbable words at 1 and at 5 seconds."""
+
+    frames_per_second = 100
+
+    def __init__(self, text: str, log_prob: float, no_speech: float = 0.0) -> None:
+        self.model = SimpleNamespace(is_multilingual=False)
+        self._facts = {"text": text, "avg_logprob": log_prob, "no_speech_prob": no_speech, "compression_ratio": 1.0, "seek": 0}
+
+    def transcribe(self, samples: object, **settings: object) -> tuple[Iterator[SimpleNamespace], SimpleNamespace]:
+        heard = (SimpleNamespace(start=at, end=at + 2.0, words=None, **self._facts) for at in (1.0, 5.0))
+        return heard, SimpleNamespace(language="en")
+
+
+@pytest.mark.parametrize(
+    ("text", "log_prob", "no_speech", "kept"),
+    [
+        ("Thanks for watching!", -1.3, 0.0, 0),
+        ("Thanks for watching!", -0.2, 0.9, 0),
+        ("Subtitles by the Amara.org community", -1.3, 0.0, 0),
+        ("Thanks for watching!", -0.2, 0.1, 2),
+        ("Thanks for watching my dog.", -1.3, 0.9, 2),
+    ],
+)
+def test_well_known_inventions_that_are_improbable_are_left_out(
+    text: str, log_prob: float, no_speech: float, kept: int
+) -> None:
+    model = Credits(text, log_prob, no_speech)
+    for known, expected in ((True, kept), (False, 2)):
+        engine = WhisperTranscriber(model, WhisperOptions(known_phrases=known))
+        assert [segment.text for segment in engine.transcribe(noise(9), None)] == [text] * expected
+
+
+def test_models_for_english_only_have_one_language() -> None:
+    for name in ENGLISH:
+        assert ENGINE.languages(WhisperOptions(model=name)) == {"en"}

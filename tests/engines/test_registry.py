@@ -246,3 +246,10 @@ def test_an_extra_that_is_missing_is_told_from_a_missing_program() -> None:
         with pytest.raises(kind) as caught:
             registry.require(engine("demucs", ready=absent, **info), Settings())
         assert caught.value.hint == "pip install 'polydub[separation]'"
+
+
+def test_weights_that_are_not_pinned_are_known_by_what_was_pulled() -> None:
+    loose = Weight("w", "", "hub:a/b", "MIT", True)
+    theirs = replace(engine(), weights=lambda options: (loose,))
+    found = registry.identity(theirs, Settings(), "cpu", None, {"w": "r7"})
+    assert found["weights"] == {"w": "r7"}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from polydub.audio import stems
 from polydub.engines.base import Separator
-from polydub.engines.separation import deepfilternet, mask
+from polydub.engines.separation import deepfilternet, mask, parts, ul_unas
 from polydub.errors import MissingWeights
 from polydub.sample import SampleFiles, music
 from polydub.text.subtitles import parse_subtitles
@@ -91,11 +91,29 @@ def tiny_weights(folder: Path, gain: float, tap: float) -> Path:
     return folder
 
 
-@pytest.fixture(params=["mask", "deepfilternet"])
+def tiny_unas(folder: Path) -> Path:
+    """A file of the shape of UL-UNAS that lets everything through."""
+    caches = {name: [1, size] for name, size in ul_unas.CACHES.items()}
+    names = {"mix": "enh", **{name: f"{name}_out" for name in caches}}
+    frame = [1, 257, 1, 2]
+    made = net(
+        [node("Identity", [name], out) for name, out in names.items()],
+        [],
+        {"mix": frame, **caches},
+        {"enh": frame, **{f"{name}_out": shape for name, shape in caches.items()}},
+    )
+    (folder / ul_unas.WEIGHT.files[0].name).write_bytes(made)
+    return folder
+
+
+@pytest.fixture(params=["mask", "deepfilternet", "ul-unas"])
 def separator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Separator]:
     """Each engine; the net lets everything through."""
     if request.param == "mask":
         with mask.ENGINE.load(mask.ENGINE.options(), {}, "cpu") as loaded:
+            yield loaded
+    elif request.param == "ul-unas":
+        with loaded_unas(tiny_unas(tmp_path)) as loaded:
             yield loaded
     else:
         with loaded_net(tiny_weights(tmp_path, 1, 1)) as loaded:
@@ -104,6 +122,10 @@ def separator(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Separa
 
 def loaded_net(folder: Path) -> AbstractContextManager[deepfilternet.DeepFilter]:
     return deepfilternet.ENGINE.load(deepfilternet.ENGINE.options(), {deepfilternet.WEIGHT.id: folder}, "cpu")
+
+
+def loaded_unas(folder: Path) -> AbstractContextManager[ul_unas.UlUnas]:
+    return ul_unas.ENGINE.load(ul_unas.ENGINE.options(), {ul_unas.WEIGHT.id: folder}, "cpu")
 
 
 def talk(seconds: float = 3.2, channels: int = 1, speech: Sequence[Span] = SPEECH) -> Samples:
@@ -224,11 +246,51 @@ def test_weights_that_cannot_be_read_are_named(tmp_path: Path, damage: str) -> N
 
 def test_parts_cover_the_speech_once_and_are_short() -> None:
     speech = (Span(0.5, 1.0), Span(1.0, 20.0), Span(25.0, 26.0))
-    found = list(deepfilternet.parts(speech, round(25.5 * RATE_HZ)))
+    found = list(parts.parts(speech, round(25.5 * RATE_HZ), deepfilternet.PART_S))
     covered = [n for start, stop in found for n in range(start, stop)]
     assert covered == [*range(RATE_HZ // 2, 20 * RATE_HZ), *range(25 * RATE_HZ, round(25.5 * RATE_HZ))]
     assert max(stop - start for start, stop in found) <= deepfilternet.PART_S * RATE_HZ
-    assert list(deepfilternet.parts(speech, 0)) == []
+    assert list(parts.parts(speech, 0, 5.0)) == []
+
+
+def test_frames_of_ul_unas_join_to_the_sound_they_were_cut_from(tmp_path: Path) -> None:
+    sound = talk()[0, ::3]
+    with loaded_unas(tiny_unas(tmp_path)) as separator:
+        assert np.abs(separator.enhanced(sound) - sound).max() < 1e-6
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage"])
+def test_weights_of_ul_unas_that_cannot_be_read_are_named(tmp_path: Path, damage: str) -> None:
+    if damage == "garbage":
+        (tmp_path / ul_unas.WEIGHT.files[0].name).write_bytes(b"garbage")
+    with pytest.raises(MissingWeights, match="UL-UNAS"), loaded_unas(tmp_path):
+        pass
+
+
+@pytest.fixture(scope="session")
+def unas(shared_data: Path) -> Path:
+    folder = shared_data / "models/ul-unas"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data/models/ul-unas (not present)")
+    return folder
+
+
+def test_the_listed_weights_of_ul_unas_are_the_real_ones(unas: Path) -> None:
+    (file,) = ul_unas.WEIGHT.files
+    content = (unas / file.name).read_bytes()
+    assert (len(content), hashlib.sha256(content).hexdigest()) == (file.bytes, file.sha256)
+
+
+@pytest.mark.parametrize(("name", "least"), [("0119", 35), ("0174", 25)])
+def test_ul_unas_answers_as_its_authors_say(unas: Path, shared_data: Path, name: str, least: float) -> None:
+    folder = shared_data / "media/ul-unas"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared/data/media/ul-unas (not present)")
+    noisy, theirs = (heard(folder / kind / f"{name}.wav", 4)[0, ::3] for kind in ("noisy", "enhanced"))
+    with loaded_unas(unas) as separator:
+        ours = separator.enhanced(np.ascontiguousarray(noisy))
+    ends = slice(4000, -4000)
+    assert si_sdr(theirs[ends], ours[: len(theirs)][ends]) > least
 
 
 @pytest.fixture(scope="session")
@@ -271,6 +333,14 @@ def mixed(shared_data: Path) -> tuple[Array, Array, tuple[Span, ...]]:
 def test_the_real_net_tells_a_reader_from_music(deepfilternet3: Path, mixed: tuple[Array, Array, tuple[Span, ...]]) -> None:
     speech, bed, spans = mixed
     with loaded_net(deepfilternet3) as separator:
+        found = separated(separator, speech + bed, spans)
+    assert si_sdr(speech, found) > 9
+    assert si_sdr(bed, speech + bed - found) > si_sdr(bed, speech + bed) + 9
+
+
+def test_ul_unas_tells_a_reader_from_music(unas: Path, mixed: tuple[Array, Array, tuple[Span, ...]]) -> None:
+    speech, bed, spans = mixed
+    with loaded_unas(unas) as separator:
         found = separated(separator, speech + bed, spans)
     assert si_sdr(speech, found) > 9
     assert si_sdr(bed, speech + bed - found) > si_sdr(bed, speech + bed) + 9

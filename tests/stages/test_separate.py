@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -72,6 +72,33 @@ def test_blocks_that_could_not_be_separated_are_told_as_spans() -> None:
     frames = 4 * BLOCK + RATE_HZ
     assert separate.unseparated(blocks, frames) == (Span(29.995, 89.984), Span(119.979, 120.979))
     assert separate.unseparated(blocks[:1], BLOCK) == () == separate.unseparated([], 0)
+
+
+def test_everywhere_is_asked_where_songs_are_wanted() -> None:
+    frames = round(100 * RATE_HZ)
+    blocks = tuple(no_file(n) for n in range(-(-frames // BLOCK)))
+    made = separate.pieces(Sound(blocks, 2, frames), Speech((), 0, ()), everywhere=True)
+    for piece in made:
+        begin, end = piece.near.number * BLOCK_S, min(100.0, (piece.near.number + 1) * BLOCK_S)
+        assert sum(span.overlap(Span(begin, end)) for span in piece.spans) == pytest.approx(end - begin, abs=0.01)
+        assert all(span.duration <= CUT_S + 0.002 for span in piece.spans)
+    for one, two in pairwise(made):
+        join = two.near.number * BLOCK_S
+        assert [s for s in one.spans if s.start < join < s.end] == [s for s in two.spans if s.start < join < s.end]
+
+
+class Thirds:
+    """Says of each sound that a third is vocals, a third drums."""
+
+    def __init__(self, fault: Callable[[Samples], Samples] = lambda found: found) -> None:
+        self.fault = fault
+
+    def separate(self, sound: Audio, speech: Sequence[Span]) -> Samples | None:
+        raise AssertionError("nobody wants only the dialogue")
+
+    def stems(self, sound: Audio, spans: Sequence[Span]) -> Mapping[str, Samples]:
+        third = sound.samples / np.float32(3)
+        return {"vocals": self.fault(third), "drums": third, "other": sound.samples - 2 * third}
 
 
 class Half:
@@ -256,3 +283,43 @@ def test_music_beside_the_centre_stays_where_the_centre_speaks(new_work: Callabl
 
     assert power(rest, 2) < power(samples, 2) - 10, "the words are gone"
     assert power(rest, 0) > power(samples, 0) - 1.5, "the music, in the same third of the spectrum, is not"
+
+
+def test_stems_of_a_block_sum_to_it_exactly(new_work: Callable[[], Work]) -> None:
+    samples = hiss(BLOCK + 2 * RATE_HZ, 2)
+    sound = kept(new_work, samples)
+    made = separate.pieces(sound, Speech((), 0, ()), everywhere=True)
+    for piece, block in zip(made, sound.blocks, strict=True):
+        work = new_work()
+        done = separate.stems(work, Thirds(), piece)
+        assert list(done.files) == ["vocals", "drums", "other"]
+        parts = {name: read_flac(work.path(file), 0, BLOCK) for name, file in done.files.items()}
+        assert np.array_equal(sum(parts.values(), np.zeros_like(parts["other"])), read_flac(work.path(block), 0, BLOCK))
+        assert np.abs(parts["vocals"] - parts["other"]).max() < 3e-7
+
+
+def test_stems_of_surround_sound_leave_the_rear_in_other(new_work: Callable[[], Work]) -> None:
+    samples = hiss(RATE_HZ, 6)
+    samples[2] = 0
+    (piece,) = separate.pieces(surround(new_work, samples, "5.1"), Speech((), 0, ()), everywhere=True)
+    work = new_work()
+    done = separate.stems(work, Thirds(), piece)
+    vocals, other = (read_flac(work.path(done.files[name]), 0, BLOCK) for name in ("vocals", "other"))
+    assert not vocals[2:].any() and np.abs(vocals[:2] - samples[:2] / 3).max() < 2e-7
+    assert np.abs(other[3:] - samples[3:]).max() < 2e-7
+
+
+def test_a_silent_song_has_silent_stems(new_work: Callable[[], Work]) -> None:
+    (piece,) = separate.pieces(surround(new_work, np.zeros((6, 9000), np.float32), "5.1"), Speech((), 0, ()), everywhere=True)
+    work = new_work()
+    done = separate.stems(work, Thirds(), piece)
+    assert {name: read_flac(work.path(file), 0, BLOCK).shape for name, file in done.files.items()} == {
+        "vocals": (6, 9000),
+        "other": (6, 9000),
+    }
+
+
+def test_stems_that_are_no_sound_are_refused(new_work: Callable[[], Work]) -> None:
+    (piece,) = separate.pieces(kept(new_work, hiss(RATE_HZ)), Speech((), 0, ()), everywhere=True)
+    with pytest.raises(BadEngineOutput):
+        separate.stems(new_work(), Thirds(lambda found: found * np.float32(np.inf)), piece)

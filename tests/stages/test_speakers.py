@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polydub.audio import clusters
+from polydub.audio import clusters, fit, pcm
+from polydub.audio.turns import LONG, MOST_CLUSTERED, SHORT
 from polydub.engines.base import Calibration
+from polydub.errors import BadEngineOutput, BadInput
 from polydub.media.flac import write_flac
-from polydub.stages import speakers
-from polydub.stages.speakers import LONG, SHORT, Diarized, Voiceprints
+from polydub.stages import listen, speakers
+from polydub.stages.speakers import Diarized, Voiceprints
 from polydub.store import Store
-from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, Artifact, Audio, Samples, Segment, Span, Speech, Turn
+from polydub.text import rttm
+from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, Artifact, Audio, Excerpt, Samples, Segment, Span, Speech, Turn
 from polydub.work import Work
 
 BLOCK_S = BLOCK / RATE_HZ
@@ -184,7 +189,7 @@ def test_a_film_of_more_windows_than_are_clustered_is_told_apart_throughout(work
             rows = voices[np.repeat(who[at : at + 5], counts)]
             files.append(written(work, clusters.unit(rows + random.normal(0, 0.06, rows.shape))))
         prints.append(Voiceprints(files[0], files[1], CALIBRATION))
-    assert sum(len(clusters.windows(s, *LONG)) for s in said) > 2 * speakers.MOST_CLUSTERED
+    assert sum(len(clusters.windows(s, *LONG)) for s in said) > 2 * MOST_CLUSTERED
     found = speakers.cluster(work, tuple(prints), said, None)
     order = {int(number): f"SPEAKER_{n:02d}" for n, number in enumerate(dict.fromkeys(who.tolist()))}
     assert [turn.speaker for turn in found.turns] == [order[int(number)] for number in who]
@@ -199,6 +204,92 @@ def test_three_hums_are_three_speakers_for_the_fingerprint(work: Work) -> None:
     found = speakers.cluster(work, prints, speech.spans, None)
     assert len(found.voiceprints) == 3
     assert prints[0].calibration == encoder.calibration
+
+
+class Told:
+    """A diarizer that answers what it is told to, and keeps what it was asked."""
+
+    def __init__(self, *turns: Turn) -> None:
+        self.turns = turns
+        self.limits: range | None = None
+        self.heard = Audio(np.zeros((1, 0), np.float32), HEAR_HZ)
+
+    def diarize(self, speech: Path, speakers: range | None) -> Sequence[Turn]:
+        mapped = pcm.mapped(speech)
+        self.heard, self.limits = Audio(np.array(mapped.samples), mapped.rate_hz), speakers
+        return self.turns
+
+
+def whole(speech: Speech) -> Excerpt:
+    return listen.excerpt(speech, 0.0, speech.duration)
+
+
+def test_an_engine_hears_the_whole_film_as_it_is(work: Work) -> None:
+    speech = film(work, TALK, 70)
+    engine = Told()
+    assert speakers.diarize(work, engine, whole(speech), None) == Diarized((), {})
+    expected = np.concatenate([soundfile.read(work.path(b), dtype="float32")[0] for b in speech.blocks])[None]
+    np.testing.assert_array_equal(engine.heard.samples, expected)
+    assert engine.heard.rate_hz == HEAR_HZ and engine.limits is None
+    empty = Speech((), 0, ())
+    assert speakers.diarize(work, engine, whole(empty), None).turns == ()
+
+
+def test_turns_of_an_engine_are_ordered_named_by_appearance_and_inside_the_film(work: Work) -> None:
+    engine = Told(
+        Turn(4, 7, "x"), Turn(5.5, 9.9, "b"), Turn(-1, 3.0004, "b"), Turn(2.5, 3.5, "b"), Turn(6, 6, "y"), Turn(11, 12, "z")
+    )
+    found = speakers.diarize(work, engine, whole(film(work, [], 9)), None)
+    assert found == Diarized((Turn(0, 3.5, "SPEAKER_00"), Turn(4, 7, "SPEAKER_01"), Turn(5.5, 9, "SPEAKER_00")), {})
+
+
+def test_how_many_there_can_be_reaches_the_engine_and_what_it_found_is_told(work: Work) -> None:
+    sound = whole(film(work, [], 9))
+    engine = Told(Turn(0, 1, "a"), Turn(2, 3, "b"))
+    speakers.diarize(work, engine, sound, (1, 2))
+    assert engine.limits == range(1, 3)
+    assert not work.notices
+    speakers.diarize(work, engine, sound, (3, 4))
+    speakers.diarize(work, engine, sound, (1, 1))
+    speakers.diarize(work, Told(), sound, (2, 2))  # nobody speaks: that is told elsewhere
+    assert [n.code for n in work.notices] == ["fewer-speakers", "more-speakers"]
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf")])
+def test_an_engine_that_gives_no_times_has_failed(work: Work, time: float) -> None:
+    with pytest.raises(BadEngineOutput):
+        speakers.diarize(work, Told(Turn(0, time, "a")), whole(film(work, [], 3)), None)
+
+
+def given_turns(work: Work, text: str, film_s: float = 10) -> Diarized:
+    (work.scratch / "a.rttm").write_text(text, encoding="utf-8")
+    return speakers.read_turns(work, work.keep(work.scratch / "a.rttm"), "my talk", film_s)
+
+
+def test_turns_of_a_file_keep_their_names_and_overlap(work: Work) -> None:
+    turns = (Turn(0.5, 4, "Björn"), Turn(3, 6, "Ana"))
+    assert given_turns(work, rttm.write("my talk", turns)) == Diarized(turns, {})
+    assert not work.notices
+
+
+def test_turns_beyond_the_film_are_told(work: Work) -> None:
+    text = rttm.write("my talk", [Turn(1, 10.4, "a"), Turn(9, 12, "b"), Turn(15, 20, "a")])
+    assert given_turns(work, text).turns == (Turn(1, 10, "a"), Turn(9, 10, "b"))
+    assert [(n.code, n.text[:6]) for n in work.notices] == [("turns-outside", "2 of 3")]
+    with pytest.raises(BadInput, match="no turn of the RTTM file lies in the film"):
+        given_turns(work, text, 0.5)
+
+
+def test_lines_of_two_who_talk_at_once_may_be_spoken_at_once() -> None:
+    turns = (Turn(0, 5, "a"), Turn(3, 8, "b"), Turn(9, 12, "a"))
+    cues = (segment(0, 5), segment(3, 8), segment(9, 12))
+    said = speakers.assign(cues, turns)
+    assert [s.speaker for s in said] == ["a", "b", "a"]
+    placed = fit.fit([fit.Slot(str(n), s.speaker, s.start, s.end, s.duration) for n, s in enumerate(said)], 20.0)
+    assert [p.overflow for p in placed] == [0, 0, 0]
+    assert placed[1].start == pytest.approx(3, abs=0.05) and placed[0].start + placed[0].duration > 4.9
+    one = fit.fit([fit.Slot(str(n), "a", s.start, s.end, s.duration) for n, s in enumerate(said)], 20.0)
+    assert one[1].start >= one[0].start + one[0].duration
 
 
 def segment(start: float, end: float, speaker: str = "") -> Segment:

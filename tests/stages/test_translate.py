@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polydub.engines.base import Batch, Request
+from polydub.engines.base import Answered, Batch, Info, Request, Usage
 from polydub.engines.mt import fake, openai_chat
 from polydub.errors import BadEngineOutput
 from polydub.runner import Run
 from polydub.stages import listen, translate
-from polydub.stages.translate import Given, Numbering
+from polydub.stages.translate import Given, Numbering, Told
 from polydub.store import Store
-from polydub.types import Script, Segment, Span, Wordings
+from polydub.text.glossary import Entry
+from polydub.types import Notice, Script, Segment, Span, Wordings
 from polydub.wants import Texts
 
 
@@ -79,26 +80,68 @@ def test_renumbering_takes_the_texts_along() -> None:
     assert after.texts == {"9": "zwei"}
 
 
-def test_an_engine_without_context_gets_nothing_but_the_text() -> None:
-    one, two = translate.batches(script("a", "b"), "en", "es", 1, context=False)
+def engine(size: int, *features: str) -> Info:
+    return Info("mt", "x", "", "", "", batch=size, features=frozenset(features))
+
+
+def test_an_engine_without_context_gets_nothing_but_the_text_and_its_terms() -> None:
+    told = Told("a film", (Entry("a", "A", "the letter"), Entry("c", "C")))
+    one, two = translate.batches(script("a", "b"), "es", engine(1), told)
     assert (one.requests[0].id, one.requests[0].speaker, one.requests[0].seconds) == ("0", "", 0.0)
-    assert (one.before, one.after, two.requests[0].text) == ((), (), "b")
+    assert (one.source, one.target, one.before, one.after, one.summary) == ("en", "es", (), (), "")
+    assert (one.terms, two.terms, two.requests[0].text) == ({"a": "A"}, {}, "b")
 
 
-def test_an_engine_with_context_sees_neighbours_and_time() -> None:
-    made = translate.batches(script(*"abcdefgh"), "en", "es", 3, context=True)
+def test_an_engine_with_context_sees_neighbours_time_terms_and_what_the_film_is_about() -> None:
+    told = Told(" A film. ", (Entry("a", "A", "the letter"), Entry("d", "D", "another"), Entry("e", "E")))
+    made = translate.batches(script(*"abcdefgh"), "es", engine(3, "context"), told)
     assert [len(b.requests) for b in made] == [3, 3, 2]
     assert made[1].before == ("a", "b", "c")
     assert made[1].after == ("g", "h")
     assert made[1].requests[0].seconds == pytest.approx(0.9)
+    assert [b.terms for b in made] == [{"a": "A"}, {"d": "D", "e": "E"}, {}]
+    assert [b.summary for b in made] == ['A film.\n"a": the letter', 'A film.\n"d": another', "A film."]
+
+
+def test_a_term_that_occurs_nowhere_changes_no_batch() -> None:
+    plain = translate.batches(script("a", "b"), "es", engine(5, "context"))
+    assert translate.batches(script("a", "b"), "es", engine(5, "context"), Told("", (Entry("z", "Z", "note"),))) == plain
 
 
 def test_only_lines_without_a_translation_are_sent() -> None:
     partly = Given(script("a", "b", "c").script, {"2": "be"})
-    sent = [r.text for b in translate.batches(partly, "en", "es", 20, context=True) for r in b.requests]
+    sent = [r.text for b in translate.batches(partly, "es", engine(20, "context")) for r in b.requests]
     assert sent == ["a", "c"]
     lines = translate.write_lines(partly, ["ah", "ceh"], "es")
     assert [line.text for line in lines] == ["ah", "be", "ceh"]
+
+
+def test_a_doubtful_translation_is_a_notice_with_the_number_of_its_line() -> None:
+    partly = Given(script("a", "b", "", "c").script, {"2": "be"})
+    notices = translate.doubtful(partly, [Wordings("ah"), Wordings("ceh", doubt="the translation is odd")])
+    assert notices == (Notice("doubtful-translation", "the translation is odd", "warning", "translate", "4"),)
+
+
+def test_answers_are_joined_and_what_they_took_is_added_up() -> None:
+    answers = (
+        Answered((Wordings("a"), Wordings("b")), Usage(1, 100, 10, 0.25)),
+        Answered((Wordings("c"),), Usage(2, 50, 5, 0.5)),
+    )
+    assert [w.normal for w in translate.joined(answers)] == ["a", "b", "c"]
+    assert translate.taken(answers) == Usage(3, 150, 15, 0.75)
+    assert translate.taken(()) == Usage()
+
+
+def test_a_glossary_is_read_once_and_remembered(tmp_path: Path) -> None:
+    file = tmp_path / "terms.csv"
+    file.write_text("crane,grúa,the machine\nNetflix\n", encoding="utf-8")
+    store = Store(tmp_path / "store")
+    for ran in (1, 0):
+        with Run(store, tmp_path) as run:
+            entries = run.step(translate.read_glossary, run.adopt(file))
+            assert entries == (Entry("crane", "grúa", "the machine"), Entry("Netflix", "Netflix"))
+            assert run.counts["read-glossary"].ran == ran
+    store.close()
 
 
 def test_texts_of_a_file_are_a_persons_and_translated_ones_are_not() -> None:
@@ -121,40 +164,59 @@ class Rephrases:
         self.answers = answers
 
     def translate(self, batch: Batch) -> Sequence[str]:
-        raise AssertionError("an engine with candidates is asked once")
+        return [answer.normal for answer in self.answers]
 
-    def candidates(self, batch: Batch) -> Sequence[Wordings]:
-        return self.answers
+    def candidates(self, batch: Batch) -> Answered:
+        return Answered(self.answers, Usage(1, 2, 3, 0.5))
 
 
 def test_wordings_stand_on_one_line_and_say_each_thing_once() -> None:
     batch = Batch("en", "es", (Request("1", "a"), Request("2", "b")))
-    answers = Rephrases(Wordings(" uno \n dos ", "uno dos", "uno  y dos"), Wordings("tres", "t", "t"))
-    assert translate.wordings.function(None, answers, batch) == (
-        Wordings("uno dos", "", "uno y dos"),
-        Wordings("tres", "t", ""),
+    answers = Rephrases(Wordings(" uno \n dos ", "uno dos", "uno  y dos", "odd"), Wordings("tres", "t", "t"))
+    assert translate.wordings.function(None, answers, batch) == Answered(
+        (Wordings("uno dos", "", "uno y dos", "odd"), Wordings("tres", "t", "")), Usage(1, 2, 3, 0.5)
     )
-    with pytest.raises(BadEngineOutput, match="1 came back"):
-        translate.wordings.function(None, Rephrases(Wordings("uno")), batch)
+    assert translate.translate.function(None, answers, batch) == Answered((Wordings("uno dos"), Wordings("tres")))
+    for stage in (translate.wordings, translate.translate):
+        with pytest.raises(BadEngineOutput, match="1 came back"):
+            stage.function(None, Rephrases(Wordings("uno")), batch)
 
 
-def test_a_translator_is_asked_for_lengths_if_it_has_them_and_its_option_allows() -> None:
-    for engine, usual in ((fake.ENGINE, False), (openai_chat.ENGINE, True)):
-        for wished in (True, False):
-            assert translate.offers_lengths(engine.info, engine.options(candidates=wished)) is wished
-        assert translate.offers_lengths(engine.info, engine.options()) is usual
-    assert not translate.offers_lengths(replace(fake.ENGINE.info, features=frozenset()), fake.FakeOptions(candidates=True))
+def test_a_term_that_any_engine_leaves_out_is_a_doubt() -> None:
+    batch = Batch(
+        "en", "es", (Request("1", "the crane"), Request("2", "two cranes"), Request("3", "none")), terms={"crane": "grúa"}
+    )
+    answers = Rephrases(Wordings("la torre"), Wordings("dos grúas"), Wordings("nada"))
+    for stage in (translate.wordings, translate.translate):
+        assert [w.doubt for w in stage.function(None, answers, batch).wordings] == [
+            'the translation lacks a term of the glossary: "crane" (grúa)',
+            "",
+            "",
+        ]
+
+
+def test_a_translator_is_asked_for_lengths_if_it_has_them_and_its_option_allows_and_a_service_always() -> None:
+    for wished in (True, False):
+        assert translate.answers_fully(fake.ENGINE.info, fake.FakeOptions(candidates=wished)) is wished
+        assert translate.answers_fully(openai_chat.ENGINE.info, openai_chat.ChatOptions(candidates=wished))
+    assert not translate.answers_fully(replace(fake.ENGINE.info, features=frozenset()), fake.FakeOptions(candidates=True))
 
 
 def test_the_fake_translator_offers_half_a_text_and_one_and_a_half() -> None:
-    batch = Batch("en", "es", (Request("1", "we go home now"), Request("2", " "), Request("3", "one")))
+    batch = Batch("en", "es", (Request("1", "we go home now"), Request("2", " "), Request("3", "one")), terms={"home": "casa"})
     with fake.ENGINE.load(fake.FakeOptions(candidates=True), {}, "cpu") as mt:
-        long = "[es] we go home now [es] we go"
-        assert mt.candidates(batch) == (Wordings("[es] we go home now", "[es] we go", long), Wordings(""),
-                                        Wordings("[es] one", "[es]", "[es] one [es]"))  # fmt: skip
+        long = "[es] we go casa now [es] we go"
+        assert mt.candidates(batch) == Answered(
+            (
+                Wordings("[es] we go casa now", "[es] we go", long),
+                Wordings(""),
+                Wordings("[es] one", "[es]", "[es] one [es]"),
+            ),
+            Usage(1, 5, 7),
+        )
     with fake.ENGINE.load(fake.FakeOptions(), {}, "cpu") as mt:
-        assert [w.normal for w in mt.candidates(batch)] == list(mt.translate(batch))
-        assert {w.short + w.long for w in mt.candidates(batch)} == {""}
+        assert [w.normal for w in mt.candidates(batch).wordings] == list(mt.translate(batch))
+        assert {w.short + w.long for w in mt.candidates(batch).wordings} == {""}
 
 
 def test_a_text_that_a_person_changed_is_theirs_and_loses_the_machines_other_lengths() -> None:

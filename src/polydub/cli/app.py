@@ -16,7 +16,7 @@ COMMANDS = {
     "mix": ("mix", "Lay a finished speech track over a video's own sound."),
     "eval": ("evaluate", "Measure how good a dub is."),
     "sample": ("sample", "Make a small video to try things with."),
-    "engines": ("inspect", "Show the engines: what is there, what is missing, what mends it."),
+    "engines": ("engines", "Show the engines: what is there, what is missing, what mends it."),
     "doctor": ("inspect", "Check programs, engines, disk and settings."),
     "models": ("models", "List, pull, verify and remove model weights."),
     "config": ("settings", "Show the settings and where they come from."),

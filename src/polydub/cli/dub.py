@@ -16,7 +16,10 @@ from polydub.engines.pool import EnginePool
 from polydub.errors import SOME_FAILED, Cancelled, PolydubError
 
 SETTINGS = (
-    "to", "source_language", "voice", "voice_mode", "asr", "asr_model", "diarization", "speakers", "separation", "mt", "tts",
+    "to", "source_language", "voice", "voice_mode", "asr", "asr_model", "diarization", "rttm", "speakers", "separation",
+    "separate_where", "mt", "tts",
+    "check_speech",
+    "glossary", "summary",
     "models", "download", "mode", "device", "audio_track", "no_translate", "max_rate", "min_rate",
     "comfortable_rate", "early_s", "gap_s", "shorten", "stretch_video", "max_slowdown",
     "loudness", "lufs", "ducking_db", "ducking_attack_s", "ducking_release_s", "perspective", "audio_bit_rate_kbps",
@@ -106,6 +109,8 @@ def _tell(outcome: Outcome, given: dict[str, Any]) -> None:
 
         for name, value in key_figures(outcome.facts):
             output.say(f"{name}: {value}")
+        if outcome.facts.usage.calls:
+            output.say(output.usage(outcome.facts.usage))
         output.say(f"report: {outcome.report}")
 
 

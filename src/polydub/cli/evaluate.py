@@ -123,6 +123,7 @@ def _asked(dub: Path, given: dict[str, Any], kind: type[Asked]) -> Asked:
 def _tools(subject: Subject, given: dict[str, Any], loaded: Loaded, meter: Meter) -> Generator[Tools]:
     """The engines that are asked for, and the speech detector if it is installed."""
     from polydub.engines import registry
+    from polydub.engines.opening import opened
     from polydub.evaluate.measuring import Tools
     from polydub.types import Progress
 
@@ -141,7 +142,7 @@ def _tools(subject: Subject, given: dict[str, Any], loaded: Loaded, meter: Meter
         yield tools
         return
     identity = registry.identity(chosen.engine, chosen.options, "cpu")
-    with chosen.engine.load(chosen.options, chosen.weights, "cpu") as engine:
+    with opened(chosen.engine, chosen.options, chosen.weights, "cpu", chosen.python) as engine:
         from dataclasses import replace
 
         yield replace(tools, detect=engine.probabilities, detector=f"{chosen.engine.info.name} ({identity['package']})")

@@ -1,4 +1,4 @@
-"""`polydub engines` and `polydub doctor`."""
+"""How the engines stand on this machine, and `polydub doctor`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +16,9 @@ import click
 from polydub.cli import output
 from polydub.cli.options import common, read
 from polydub.config import Loaded, engine_values
-from polydub.engines import registry
-from polydub.engines.base import KINDS, Batch, Engine, Kind, Part, Request, Weight
+from polydub.engines import environments, registry
+from polydub.engines.base import KINDS, Batch, Engine, Environment, Kind, Part, Request, Weight
+from polydub.engines.opening import opened
 from polydub.engines.registry import Chosen, LackingWeights, Need
 from polydub.errors import Missing, PolydubError
 from polydub.types import HEAR_HZ, RATE_HZ, Span
@@ -86,10 +87,11 @@ def _chosen(engine: Engine, loaded: Loaded) -> Chosen:
     info, values = engine.info, _values(engine, loaded)
     known = engine.languages(registry.build_options(engine, values))
     language = min(known) if known else "en>es" if info.kind == "mt" else registry.UNKNOWN
-    return registry.choose(info.name, _need(loaded, info.kind, language, {info.name: values}))
+    return registry.choose(info.name, need(loaded, info.kind, language, {info.name: values}))
 
 
-def _need(loaded: Loaded, kind: Kind, language: str, options: Mapping[str, Mapping[str, object]]) -> Need:
+def need(loaded: Loaded, kind: Kind, language: str, options: Mapping[str, Mapping[str, object]]) -> Need:
+    """What an engine is wanted for, as the settings say."""
     from polydub import models
 
     home = loaded.settings.models_home
@@ -97,67 +99,10 @@ def _need(loaded: Loaded, kind: Kind, language: str, options: Mapping[str, Mappi
     def find(weight: Weight) -> Path | None:
         return models.find(weight, home)
 
-    return Need(kind, language, options=options, mode=loaded.settings.mode, find=find)
+    def python(environment: Environment) -> Path | None:
+        return environments.find(environment, loaded.settings.environments_home)
 
-
-@click.command()
-@click.option("--voices", metavar="LANGUAGE", help="List the voices for a language instead.")
-@click.option("--tts", default="auto", show_default=True, help="The engine whose voices to list.")
-@common
-def engines(voices: str | None, tts: str, **given: Any) -> int:
-    """Show the engines: what is there, what is missing, and the one command that mends it."""
-    loaded = read({}, given["job"])
-    if voices:
-        return _show_voices(voices, tts, loaded, given["as_json"])
-    found = rows(loaded)
-    if given["as_json"]:
-        output.result_json([asdict(row) for row in found])
-        return 0
-    wide = [max(len(cells[n]) for cells in map(_cells, found)) for n in range(3)]
-    for row in found:
-        for line in _lines(row, wide, given["verbose"]):
-            output.result(output.clean(line))
-    return 0
-
-
-def _cells(row: Row) -> tuple[str, str, str]:
-    return row.kind, row.name, row.state
-
-
-def _lines(row: Row, wide: Iterable[int], verbose: bool) -> Iterable[str]:
-    cells = " ".join(f"{cell:<{width}}" for cell, width in zip(_cells(row), wide, strict=True))
-    network = ", uses the network" if row.network else ""
-    yield f"{cells} {_spoken(row)}{network}; {row.licence}"
-    if verbose and row.summary:
-        yield f"     {row.summary}"
-    if verbose and row.languages:
-        yield f"     {' '.join(row.languages)}"
-    if not row.ready:
-        yield f"     {row.reason}" + (f"; mend it with: {row.fix}" if row.fix else "")
-
-
-def _spoken(row: Row) -> str:
-    if row.languages is None:
-        return "any language"
-    count, noun = len(row.languages), "pair" if row.kind == "mt" else "language"
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _show_voices(language: str, tts: str, loaded: Loaded, as_json: bool) -> int:
-    from polydub import languages
-
-    tag = languages.parse(language)
-    options = {name: engine_values(loaded, "tts", name) for name in registry.engines("tts")}
-    need = replace(_need(loaded, "tts", tag, options), offline=loaded.settings.offline)
-    chosen = registry.choose(tts, need)
-    with chosen.engine.load(chosen.options, chosen.weights, "cpu") as engine:
-        found = engine.voices(tag)
-    if as_json:
-        output.result_json([{"name": v.name, "label": v.label, "settings": dict(v.settings)} for v in found])
-    else:
-        for v in found:
-            output.result(f"{v.name:<10} {v.label}")
-    return 0
+    return Need(kind, language, options=options, mode=loaded.settings.mode, find=find, python=python)
 
 
 @dataclass(frozen=True)
@@ -175,7 +120,7 @@ class Check:
 def doctor(**given: Any) -> int:
     """Check programs, engines, disk and settings; each engine that is ready works for a moment."""
     loaded = read({}, given["job"])
-    checks = [*_programs(), _disk(loaded), *_settings(loaded), *_engines(loaded)]
+    checks = [*_programs(), _disk(loaded), *_settings(loaded), *(tried(row, loaded) for row in rows(loaded))]
     if given["as_json"]:
         output.result_json([{"name": c.name, "state": c.state, "text": c.text, "fix": c.fix} for c in checks])
     else:
@@ -208,23 +153,19 @@ def _settings(loaded: Loaded) -> Iterable[Check]:
         yield Check("settings", "missing", f"{variable} is set, but this version does not use it yet")
 
 
-def _engines(loaded: Loaded) -> Iterable[Check]:
-    for row in rows(loaded):
-        name = f"{row.kind} {row.name}"
-        if not row.ready:
-            yield Check(name, "missing", row.reason, row.fix)
-        elif row.network:
-            yield Check(name, "ok", "configured; not tried, since that would use the network")
-        else:
-            yield _try(name, row, loaded)
-
-
-def _try(name: str, row: Row, loaded: Loaded) -> Check:
-    """Lets an engine work for a moment."""
+def tried(row: Row, loaded: Loaded) -> Check:
+    """Lets an engine work for a moment, if it is ready and works without the network."""
+    name = f"{row.kind} {row.name}"
+    if not row.ready:
+        return Check(name, "missing", row.reason, row.fix)
+    if row.network:
+        return Check(name, "ok", "configured; not tried, since that would use the network")
     began = time.monotonic()
     try:
         chosen = _chosen(registry.get(row.kind, row.name), loaded)
-        with chosen.engine.load(chosen.options, chosen.weights, "cpu") as engine:
+        wanted = loaded.settings.device
+        device = wanted if wanted in chosen.engine.info.devices else "cpu"
+        with opened(chosen.engine, chosen.options, chosen.weights, device, chosen.python) as engine:
             use = _USES.get(row.kind)
             text = use(engine, row) if use else "loaded"
     except PolydubError as error:
@@ -254,6 +195,11 @@ def _embed(engine: Any, _: Row) -> str:
     return f"described a voice by {engine.embed(sound, (Span(0.0, sound.duration),)).shape[1]} numbers"
 
 
+def _tell_apart(engine: Any, _: Row) -> str:
+    sound = _buzz(HEAR_HZ)
+    return f"heard {len(engine.diarize(sound, None))} turns in {sound.duration:.1f} s"
+
+
 def _separate(engine: Any, _: Row) -> str:
     sound = _buzz(RATE_HZ)
     engine.separate(sound, (Span(0.4, 1.6),))
@@ -280,6 +226,7 @@ _USES: Mapping[Kind, Callable[[Any, Row], str]] = MappingProxyType(
         "asr": _recognise,
         "align": _align,
         "embedding": _embed,
+        "diarization": _tell_apart,
         "separation": _separate,
         "mt": _translate,
         "tts": _speak,

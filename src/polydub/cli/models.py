@@ -37,20 +37,31 @@ def models() -> None:
 @settings_options(("models",))
 @common
 def list_(**given: Any) -> int:
-    """Show all models: size, licence, whether here."""
-    from polydub.models import catalogue, find, size
+    """Show all models: size, licence, languages, whether here.
+
+    PINNED says whether polydub knows length and sha256 of every file; of the others the newest is taken when they are pulled,
+    with the hashes that the hub promises.
+    """
+    from polydub.models import catalogue, find, sized
 
     home = _home(given)
     found = [(known, find(known.weight, home)) for known in catalogue()]
     if given["as_json"]:
-        output.result_json([_facts(known.weight, path) | {"engines": list(known.engines)} for known, path in found])
+        output.result_json(
+            [
+                _facts(known.weight, path) | {"languages": list(known.languages), "engines": list(known.engines)}
+                for known, path in found
+            ]
+        )
         return 0
-    rows = [("MODEL", "SIZE", "LICENCE", "COMMERCIAL USE", "HERE", "USED BY", "PATH")]
+    rows = [("MODEL", "SIZE", "LICENCE", "COMMERCIAL USE", "LANGUAGES", "PINNED", "HERE", "USED BY", "PATH")]
     for known, path in found:
         w = known.weight
         free = "yes" if w.commercial_use else "no"
         here = ("yes", str(path)) if path else ("no", "")
-        rows.append((w.id, size(w.bytes), w.licence, free, here[0], ", ".join(known.engines), here[1]))
+        pinned = "yes" if w.files else "newest at pull"
+        users = ", ".join(known.engines)
+        rows.append((w.id, sized(w), w.licence, free, _spoken(known.languages), pinned, here[0], users, here[1]))
     wide = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
         output.result(output.clean("  ".join(f"{cell:<{w}}" for cell, w in zip(row, wide, strict=True)).rstrip()))
@@ -101,7 +112,7 @@ def verify(ids: tuple[str, ...], **given: Any) -> int:
 
     Without a name all that are here. The exit status is 6 when one is damaged, 4 when one that was named is not here.
     """
-    from polydub.models import catalogue, find, known
+    from polydub.models import catalogue, comparable, find, known
     from polydub.models import verify as problems_of
 
     home = _home(given)
@@ -111,8 +122,11 @@ def verify(ids: tuple[str, ...], **given: Any) -> int:
     for weight in weights:
         there = find(weight, home) is not None or (home / weight.id).exists()
         problems = problems_of(weight, home)
+        path = find(weight, home)
         state = "not here" if not there else "damaged" if problems else "ok"
-        rows.append(_facts(weight, find(weight, home)) | {"state": state, "problems": problems})
+        if state == "ok" and path and not comparable(weight, path):
+            state, problems = "unchecked", ["it was put there by hand, and nobody has promised what it should hold"]
+        rows.append(_facts(weight, path) | {"state": state, "problems": problems})
         if not given["as_json"]:
             output.result(output.clean(f"{weight.id}: {state}" + (f": {'; '.join(problems)}" if there and problems else "")))
     if given["as_json"]:
@@ -154,8 +168,17 @@ def _home(given: dict[str, Any]) -> Path:
 
 
 def _facts(weight: Weight, path: Path | None) -> dict[str, Any]:
+    from polydub.models import revision
+
     facts = {"id": weight.id, "bytes": weight.bytes, "licence": weight.licence, "commercial_use": weight.commercial_use}
-    return facts | {"revision": weight.revision, "source": weight.source, "path": str(path) if path else None}
+    facts |= {"revision": revision(weight, path) if path else weight.revision or None, "pinned": bool(weight.files)}
+    return facts | {"source": weight.source, "path": str(path) if path else None}
+
+
+def _spoken(languages: tuple[str, ...]) -> str:
+    """A few of them: "en, es", "en, es, fr and 97 more"; "any" where nobody says."""
+    few = ", ".join(languages[:3])
+    return f"{few} and {len(languages) - 3} more" if len(languages) > 4 else ", ".join(languages) or "any"
 
 
 def _agree(weight: Weight) -> None:

@@ -6,10 +6,14 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from polydub.engines.base import Usage
 from polydub.errors import PolydubError
 from polydub.types import Notice
+
+if TYPE_CHECKING:
+    from polydub.report.model import UsageFacts
 
 
 def clean(text: str) -> str:
@@ -59,3 +63,9 @@ def result_json(value: Any) -> None:
 def failed_row(file: Path, error: PolydubError) -> dict[str, Any]:
     """What a batch's JSON says of a file that could not be done."""
     return {"file": str(file), "error": {"code": error.code, "message": error.message, "hint": error.hint}}
+
+
+def usage(usage: Usage | UsageFacts) -> str:
+    """What a service took, in words: "3 requests, 1,200 + 300 tokens, $0.0042"; without a price where none is known."""
+    tokens = f"{usage.prompt_tokens:,} + {usage.answer_tokens:,} tokens"
+    return f"translation: {usage.calls} requests, {tokens}" + (f", ${usage.cost:.4f}" if usage.cost else "")

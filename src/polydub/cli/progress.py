@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Small stages that a reader takes for one; the report names them all.
 _NAMES = {
     "read-script": "read texts",
+    "read-glossary": "read texts",
     "number": "read texts",
     "detect": "find speech",
     "speech": "find speech",

@@ -11,7 +11,8 @@ import click
 from polydub import standalone
 from polydub.cli import output
 from polydub.cli.options import PATH, common, read, settings_options
-from polydub.errors import BadInput
+from polydub.errors import BadInput, BadSettings
+from polydub.media import sounds
 
 SETTINGS = ("to", "tts", "device", "offline")
 
@@ -21,14 +22,23 @@ SETTINGS = ("to", "tts", "device", "offline")
 @click.option("--file", type=PATH, help="Speak this text file; - for stdin.")
 @click.option("--voice", help="Voice, as `polydub engines --voices LANG` lists them. [default: the engine's first]")
 @click.option("--rate", type=float, default=1.0, show_default=True, help="Speaking rate, 0.5 to 2; 1 is the voice's own.")
-@click.option("-o", "--out", type=PATH, default=Path("speech.wav"), show_default=True, help="WAV or FLAC file.")
+@click.option(
+    "-o",
+    "--out",
+    type=PATH,
+    default=Path("speech.wav"),
+    show_default=True,
+    help="File to write: its ending (.wav, .flac, .mp3, .opus, .pcm) is its format; - is stdout, as WAV.",
+)
+@click.option("--stream", is_flag=True, help="Write the sound while it is made (.wav and .pcm).")
 @settings_options(SETTINGS, to="Language of the text: a code or a name (es, es-MX, Spanish).")
 @common
 def speak(text: str | None, file: Path | None, out: Path, **given: Any) -> int:
     """Speak a text into a sound file.
 
     \b
-    polydub speak "Hola a todos." --to es --out hello.wav
+    polydub speak "Hola a todos." --to es --out hello.mp3
+    polydub speak --file book.txt --to es --out - | ffplay -nodisp -autoexit -
     """
     loaded = read({key: given[key] for key in SETTINGS}, given["job"])
     if file is not None:
@@ -36,9 +46,20 @@ def speak(text: str | None, file: Path | None, out: Path, **given: Any) -> int:
     if not (text or "").strip():
         raise BadInput("there is no text to speak", 'give it in quotes: polydub speak "Hello." --to en')
     utterance = standalone.Utterance(text or "", given["voice"], given["rate"])
-    made = standalone.speak_text(utterance, loaded, out)
+    to_stdout = str(out) == "-"
+    form = "wav" if to_stdout else out.suffix.lower()[1:]
+    if form not in sounds.FORMS:
+        endings = ", ".join(f".{form}" for form in sounds.FORMS)
+        raise BadSettings(f"{out.name} has none of the endings {endings}", "choose one of them: --out speech.wav")
+    target = sys.stdout.buffer if to_stdout else out
+    made = standalone.speak_text(utterance, loaded, target, form, given["stream"])
+    if to_stdout:
+        return 0
     if given["as_json"]:
-        output.result_json({"file": str(out), "duration": made.duration, "voice": made.voice, "engine": made.engine})
+        told: dict[str, object] = {"file": str(out), "duration": made.duration, "voice": made.voice, "engine": made.engine}
+        told |= {"rate": made.rate_hz} if form == "pcm" else {}
+        told |= {"first_sound": made.first_s} if given["stream"] else {}
+        output.result_json(told)
     else:
         output.result(str(out))
     return 0

@@ -20,18 +20,13 @@ SETTINGS = (
     "output", "store", "offline", "strict", "jobs",
 )  # fmt: skip
 SPEAKER_SETTINGS = (
-    "diarization",
-    "speakers",
-    "audio_track",
-    "models",
-    "download",
-    "output",
-    "store",
-    "offline",
-    "strict",
+    "diarization", "speakers", "audio_track", "mode", "device", "models", "download", "output", "store", "offline", "strict",
     "jobs",
-)
-STEM_SETTINGS = ("separation", "audio_track", "models", "download", "output", "store", "offline", "strict", "jobs")
+)  # fmt: skip
+STEM_SETTINGS = (
+    "separation", "separate_where", "audio_track", "mode", "device", "models", "download", "output", "store", "offline",
+    "strict", "jobs",
+)  # fmt: skip
 FORMATS = ("txt", "srt", "vtt", "json")
 
 
@@ -127,7 +122,7 @@ def diarize(file: Path, out: Path | None, **given: Any) -> int:
     \b
     polydub diarize meeting.wav --speakers 2-4 --out meeting.rttm
     """
-    from polydub.report.exports import rttm
+    from polydub.text import rttm
 
     loaded = read({key: given[key] for key in SPEAKER_SETTINGS}, given["job"])
     if out:
@@ -137,7 +132,7 @@ def diarize(file: Path, out: Path | None, **given: Any) -> int:
     output.say_notices(done.notices, given["verbose"])
     for name, length in _lengths(done.turns).items():
         output.say(f"{name}: {length:.1f} s")
-    text = rttm(file.stem, done.turns)
+    text = rttm.write(file.stem, done.turns)
     if out:
         project.write(out, text)
     if given["as_json"]:
@@ -157,17 +152,19 @@ def _lengths(turns: tuple[Turn, ...]) -> dict[str, float]:
 @click.command()
 @click.argument("file", type=PATH)
 @click.option("-o", "--out", type=PATH, help="Folder for the stems. [default: NAME/stems in the output folder]")
+@click.option("--stems", is_flag=True, help="All stems that the engine tells apart, such as drums and bass.")
 @settings_options(STEM_SETTINGS)
 @common
-def separate(file: Path, out: Path | None, **given: Any) -> int:
+def separate(file: Path, out: Path | None, stems: bool, **given: Any) -> int:
     """Part the sound of a video or sound file into dialogue and background, which sum to it.
 
     \b
     polydub separate talk.mp4 --out stems
+    polydub separate song.mp3 --stems --separation demucs
     """
     loaded = read({key: given[key] for key in STEM_SETTINGS}, given["job"])
     with Meter() as meter:
-        done = standalone.separate_file(file, out, loaded, Ears(meter.show, meter.say, meter.ask))
+        done = standalone.separate_file(file, out, loaded, Ears(meter.show, meter.say, meter.ask), stems=stems)
     output.say_notices(done.notices, given["verbose"])
     if given["as_json"]:
         output.result_json({"stems": {name: str(path) for name, path in done.stems.items()}})

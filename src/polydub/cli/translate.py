@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from polydub.cli.progress import Meter
 from polydub.dubbing import Ears, language_of_name
 from polydub.errors import BadSettings
 
-SETTINGS = ("to", "source_language", "mt", "store", "offline", "strict", "jobs")
+SETTINGS = ("to", "source_language", "mt", "glossary", "summary", "store", "offline", "strict", "jobs")
 
 
 @click.command()
@@ -44,6 +45,8 @@ def translate(file: Path, out: Path | None, **given: Any) -> int:
             done = standalone.translate_file(file, target, loaded, Ears(meter.show, meter.say))
         path = out or _beside(file, target, done)
         output.say_notices(done.notices, given["verbose"])
+        if done.usage.calls:
+            output.say(output.usage(done.usage))
         if str(path) == "-":
             output.result(done.text.rstrip("\n"))
         else:
@@ -51,7 +54,7 @@ def translate(file: Path, out: Path | None, **given: Any) -> int:
                 raise BadSettings(f"{path} exists already", f"keep it with another name, or replace it: --out {path}")
             _protect(path, file)
             project.write(path, done.text)
-            rows.append({"language": target, "file": str(path), "lines": done.lines})
+            rows.append({"language": target, "file": str(path), "lines": done.lines, "usage": asdict(done.usage)})
             if not given["as_json"]:
                 output.result(str(path))
     if given["as_json"]:

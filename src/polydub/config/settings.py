@@ -171,13 +171,18 @@ class Settings(BaseModel):
         None, "Model of the recognition engine, such as small or large-v3; unset = what mode means.", min_length=1
     )
     diarization: EngineChoice = _setting(
-        "auto", "Who speaks when: embedded (or embedded:fingerprint), none = one speaker, auto = the best there is."
+        "auto",
+        "Who speaks when: embedded[:ENCODER], sherpa-onnx[:FOLDER], pyannote[:MODEL], none = one speaker, auto = the best.",
     )
     speakers: Annotated[str, BeforeValidator(_speakers)] = _setting(
         "auto", "How many speakers there are at most: a number, a range such as 2-4, or auto."
     )
+    rttm: Path | None = _setting(None, "RTTM file that tells who speaks when, instead of diarization.")
     separation: EngineChoice = _setting(
         "auto", "Separation engine, as name[,option=value...]; none = the original is lowered under the speech."
+    )
+    separate_where: Literal["speech", "everywhere"] = _setting(
+        "speech", "Where dialogue is looked for: where speech is detected, or everywhere, as in songs (slower)."
     )
     mt: EngineChoice = _setting("auto", "Translation engine, as name[:model][,option=value...].")
     tts: EngineChoice = _setting("auto", "Speech engine, as name[:model][,option=value...].")
@@ -188,9 +193,17 @@ class Settings(BaseModel):
     voice: Annotated[Mapping[str, str], BeforeValidator(pairs)] = _setting(
         {}, "Voice of a speaker, as SPEAKER=NAME; several with commas or by repeating it."
     )
+    check_speech: Literal["off", "basic", "recognise"] = _setting(
+        "basic",
+        "How takes are checked: by their sound and length, by recognition too, or off; bad ones are spoken again.",
+    )
     audio_track: int | None = _setting(
         None, "Audio track to dub: 1 is the first audio track of the file; unset = the default one.", ge=1, le=1000
     )
+    glossary: Path | None = _setting(
+        None, "CSV file of terms: term, translation, note; a term without a translation is not to be translated."
+    )
+    summary: str = _setting("", "What the film is about, for language models that translate; @FILE reads it from a file.")
     no_translate: bool = _setting(False, "Speak the source text in its own language instead of translating it.")
 
     max_rate: float = _setting(MAX_RATE, "Fastest speaking rate, as a multiple of the voice's natural rate.", ge=1, le=MAX_RATE)
@@ -250,6 +263,7 @@ class Settings(BaseModel):
     store: Folder | None = _setting(None, "Folder for remembered work; unset = .polydub in the output folder.")
 
     models: Folder | None = _setting(None, "Folder for model weights; unset = the user's data folder.")
+    environments: Folder | None = _setting(None, "Folder for engines' own environments; unset = the user's data folder.")
     download: Literal["ask", "yes", "no"] = _setting(
         "ask", "Whether weights that would serve better may be downloaded; ask needs a terminal, elsewhere it means no."
     )
@@ -274,6 +288,15 @@ class Settings(BaseModel):
         from platformdirs import user_data_path
 
         return user_data_path("polydub", appauthor=False) / "models"
+
+    @property
+    def environments_home(self) -> Path:
+        """The folder of engines' own environments, absolute: what runs in them may run elsewhere."""
+        if self.environments is not None:
+            return self.environments.absolute()
+        from platformdirs import user_data_path
+
+        return user_data_path("polydub", appauthor=False) / "engines"
 
     @property
     def speaker_limits(self) -> tuple[int, int] | None:

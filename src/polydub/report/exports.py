@@ -8,13 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from polydub.types import Placement, Script, Turn, Word
-
-
-def rttm(name: str, turns: Sequence[Turn]) -> str:
-    """Who speaks when, as NIST RTTM; blanks in names become underscores."""
-    file = _word(name)
-    return "".join(f"SPEAKER {file} 1 {t.start:.3f} {t.duration:.3f} <NA> <NA> {_word(t.speaker)} <NA> <NA>\n" for t in turns)
+from polydub.types import Placement, Script, Word
 
 
 def transcript(script: Script) -> str:
@@ -95,10 +89,6 @@ def _range(start: float, length: float) -> dict[str, Any]:
 def _timecode(frame: int, fps: float) -> str:
     base = max(1, round(fps))
     return f"{frame // base // 3600:02d}:{frame // base // 60 % 60:02d}:{frame // base % 60:02d}:{frame % base:02d}"
-
-
-def _word(text: str) -> str:
-    return re.sub(r"\s", "_", text)
 
 
 def _line(text: str) -> str:

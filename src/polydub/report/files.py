@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from polydub.pipeline import Result
 from polydub.report import exports, model
 from polydub.runner import Run
 from polydub.stages.listen import PEAKS_HZ
+from polydub.text import rttm
 from polydub.types import Line, Phrase, Placement, Span, Turn, seconds
 from polydub.wants import Wanted
 
@@ -38,7 +39,7 @@ def write_files(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> t
     texts: dict[str, str | bytes] = {
         "transcript.json": exports.transcript(result.script),
         "diarization.json": _json([{"start": t.start, "end": t.end, "speaker": t.speaker} for t in _turns(result)]),
-        "diarization.rttm": exports.rttm(media.stem, _turns(result)),
+        "diarization.rttm": rttm.write(media.stem, _turns(result)),
         f"script.{target}.json": _script(result, target),
         f"dub.{target}.edl": exports.edl(title, result.said.placed, fps, f"stems/dub.{target}.flac"),
         f"dub.{target}.otio": exports.otio(title, result.said.placed, f"stems/dub.{target}.flac", target),
@@ -82,6 +83,7 @@ def make_report(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> m
         notices=tuple(
             model.ReportNotice(code=n.code, text=n.text, severity=n.severity, stage=n.stage, line=n.line) for n in run.notices
         ),
+        usage=model.UsageFacts(**asdict(result.footage.usage)),
         loudness=_loudness(result, want),
         sound=_sound(result),
         picture=_picture(result),

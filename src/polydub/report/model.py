@@ -86,6 +86,15 @@ class ReportNotice(_Block):
     line: str | None = Field(default=None, description="id of the line it is about; null when it is about the whole dub")
 
 
+class UsageFacts(_Block):
+    """What services were asked for in the translation, in this run and in those whose answers are remembered."""
+
+    calls: int = Field(default=0, ge=0, description="answered requests")
+    prompt_tokens: int = Field(default=0, ge=0, description="tokens sent, as the service counts them")
+    answer_tokens: int = Field(default=0, ge=0, description="tokens answered, as the service counts them")
+    cost: float = Field(default=0.0, ge=0, description="price of them, US dollars; 0 where no price is set")
+
+
 class LoudnessFacts(_Block):
     """Loudness and true peak of the programme, measured on the delivered file after decoding; -120 stands for silence."""
 
@@ -223,6 +232,7 @@ class Report(_Block):
     engines: tuple[EngineChoice, ...] = Field(description="engines that were used")
     stages: tuple[StageCount, ...] = Field(description="stages in order; all but the names describes this run")
     notices: tuple[ReportNotice, ...] = Field(description="what a person should look at, in order of stages")
+    usage: UsageFacts = UsageFacts()
     loudness: LoudnessFacts
     sound: SoundFacts = SoundFacts()
     picture: PictureFacts = PictureFacts()

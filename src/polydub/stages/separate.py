@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from polydub.engines.base import Separator
+from polydub.engines.base import Separator, StemSeparator
 from polydub.errors import BadEngineOutput
 from polydub.stages.listen import Nearby, nearby
 from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Audio, Energies, Samples, Sound, Span, Speech, bridged, seconds
@@ -13,6 +13,7 @@ from polydub.work import Work, engine_stage
 
 CONTEXT = 376 * FRAME  # samples an engine hears on both sides of a block: 8 s; whole frames, so that masks lie on one grid
 SILENT = 1e-4  # peak, -80 dBFS: a channel of surround sound in which nothing is heard
+VOCALS, OTHER = "vocals", "other"  # stems that every engine that has stems has
 CUT_S = 5.5  # longer speech is cut, always at the same places, so that a part in a block lies in its context as a whole
 
 
@@ -38,9 +39,20 @@ class Separated:
     worked: bool = True
 
 
-def pieces(sound: Sound, speech: Speech) -> tuple[Separating, ...]:
-    """One for each block of `sound`, in order. Speech far away does not enter."""
-    cut = tuple(part for span in speech.spans for part in _cut(span))
+@dataclass(frozen=True, slots=True)
+class Stems:
+    """The stems of one block of the sound by name, "vocals" first and "other" last; they sum to it."""
+
+    files: Mapping[str, Artifact]
+
+
+def pieces(sound: Sound, speech: Speech, *, everywhere: bool = False) -> tuple[Separating, ...]:
+    """One for each block of `sound`, in order. Speech far away does not enter.
+
+    `everywhere` asks for dialogue in all of the sound, as for songs; else only where `speech` says that somebody speaks.
+    """
+    spans = (Span(0.0, sound.duration),) if everywhere else speech.spans
+    cut = tuple(part for span in spans for part in _cut(span))
     return tuple(Separating(near, _reaching(near, cut)) for near in nearby(sound))
 
 
@@ -84,6 +96,37 @@ def separate(work: Work, separator: Separator, piece: Separating) -> Separated:
     return Separated(work.keep(file), energies)
 
 
+@engine_stage("stems", "separation")
+def stems(work: Work, separator: StemSeparator, piece: Separating) -> Stems:
+    """The stems of one block. Raises: BadEngineOutput.
+
+    In surround sound only the channels that may hold dialogue are told apart; all of the others is in "other".
+    """
+    import numpy as np
+
+    from polydub.media.flac import read_flac, write_flac
+
+    start, stop = _block(piece.near)
+    low, high = _context(piece.near)
+    samples = _samples(work, piece.near, low, high)
+    spans = tuple(Span(max(0.0, span.start - low / RATE_HZ), span.end - low / RATE_HZ) for span in piece.spans)
+    parts = {VOCALS: np.zeros_like(samples)}
+    for together in _speaking(piece.near.layout, samples):
+        sound = Audio(np.ascontiguousarray(samples[together]))
+        for name, found in separator.stems(sound, spans).items():
+            parts.setdefault(name, np.zeros_like(samples))[together] = _checked(found, sound)
+    parts.pop(OTHER, None)
+    left = samples[:, start - low : stop - low]
+    files: dict[str, Artifact] = {}
+    for name, part in parts.items():
+        file = work.scratch / f"{name}.flac"
+        write_flac(file, part[:, start - low : stop - low])
+        left = left - read_flac(file, 0, BLOCK)  # as rounded, so that all of them sum to the sound
+        files[name] = work.keep(file)
+    write_flac(work.scratch / "other.flac", left)
+    return Stems({**files, OTHER: work.keep(work.scratch / "other.flac")})
+
+
 def _speaking(layout: str, samples: Samples) -> Iterator[list[int] | slice]:
     """The channels that may hold dialogue, those together that the engine gets together."""
     if not layout:
@@ -100,12 +143,16 @@ def _speaking(layout: str, samples: Samples) -> Iterator[list[int] | slice]:
 
 def _found(separator: Separator, sound: Audio, spans: tuple[Span, ...]) -> Samples | None:
     """What the engine answers. Raises: BadEngineOutput."""
+    dialogue = separator.separate(sound, spans)
+    return None if dialogue is None else _checked(dialogue, sound)
+
+
+def _checked(found: Samples, sound: Audio) -> Samples:
     import numpy as np
 
-    dialogue = separator.separate(sound, spans)
-    if dialogue is not None and (dialogue.shape != sound.samples.shape or not np.isfinite(dialogue).all()):
+    if found.shape != sound.samples.shape or not np.isfinite(found).all():
         raise BadEngineOutput("the separation engine gave something else than finite sound as long as what it was given")
-    return dialogue
+    return found
 
 
 def _cut(span: Span) -> Iterator[Span]:

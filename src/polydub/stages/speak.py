@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from zlib import crc32
 
-from polydub.engines.base import Synthesizer
+from polydub.engines.base import Synthesizer, Transcriber
 from polydub.errors import BadEngineOutput, BadSettings
-from polydub.types import RATE_HZ, Casting, Line, Notice, Part, Phrase, Placement, Speaker, Take, Voice, seconds
+from polydub.types import (
+    HEAR_HZ,
+    RATE_HZ,
+    Audio,
+    Casting,
+    Line,
+    Notice,
+    Part,
+    Phrase,
+    Placement,
+    Speaker,
+    Take,
+    Voice,
+    seconds,
+)
 from polydub.wants import Timing
 from polydub.work import Work, engine_stage, stage
 
@@ -58,15 +75,77 @@ def engine_rate(rate: float) -> float:
     return round(round(rate / RATE_STEP) * RATE_STEP, 2)
 
 
-@engine_stage("synthesize", "tts", version=2)
-def synthesize(work: Work, tts: Synthesizer, part: Part) -> Take:
-    """One take, trimmed at both ends, mono at RATE_HZ. Raises BadEngineOutput for NaN, silence or nothing."""
+@dataclass(frozen=True, slots=True)
+class Recorded(Take):
+    """A take and what seems wrong with it: keys of `DOUBTS`."""
+
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def take(self) -> Take:
+        """The take alone."""
+        return Take(self.sound, self.duration, self.rate, self.loudness)
+
+
+DOUBTS = {
+    "cut-off": "ends in the middle of a sound",
+    "too-short": "is far too short for its text",
+    "too-long": "is far too long for its text",
+    "misheard": "is not understood as its text",
+}
+TRIES = 2  # more, where a take cannot be used or is doubtful
+
+
+def other_seed(seed: int, attempt: int) -> int:
+    """The seed of a further try (1, 2, ...): always the same one, so that the next run finds the take again."""
+    return crc32(f"{seed}/{attempt}".encode()) if attempt else seed
+
+
+def pieces(tts: Synthesizer, part: Part, streams: bool) -> Iterator[Audio]:
+    """A text of any length as it is spoken, in pieces without gaps: as they come where the engine streams, else one by one.
+
+    It is cut after sentences, else clauses, else words; between the parts is a short silence. Nothing for a text without sound.
+    """
     import numpy as np
 
-    from polydub.audio import loudness, match, signal, trim
-    from polydub.media.flac import write_flac
+    from polydub.text import chunks
 
-    audio = tts.synthesize(part)
+    stream: Callable[[Part], Iterator[Audio]] | None = getattr(tts, "stream", None) if streams else None
+    rate_hz = 0
+    for text in chunks.split(part.text, language=part.language):
+        if rate_hz:
+            yield Audio(np.zeros((1, round(chunks.PAUSE_S * rate_hz)), np.float32), rate_hz)
+        one = replace(part, text=text)
+        for audio in stream(one) if stream else (tts.synthesize(one),):
+            if audio.samples.shape[1]:
+                rate_hz = audio.rate_hz
+                yield audio
+
+
+@engine_stage("synthesize", "tts", version=3)
+def synthesize(work: Work, tts: Synthesizer, part: Part) -> Recorded:
+    """One take, trimmed at both ends, mono at RATE_HZ; a voice with references is cloned.
+
+    What cannot be used at all is spoken again with other seeds. Raises: BadEngineOutput for NaN, silence or nothing, again
+    and again; BadSettings where the engine cannot clone.
+    """
+    for attempt in range(TRIES):
+        try:
+            return _recorded(work, tts, replace(part, seed=other_seed(part.seed, attempt)))
+        except BadEngineOutput:
+            continue
+    return _recorded(work, tts, replace(part, seed=other_seed(part.seed, TRIES)))
+
+
+def _recorded(work: Work, tts: Synthesizer, part: Part) -> Recorded:
+    """One try. Raises as `synthesize`."""
+    import numpy as np
+
+    from polydub.audio import loudness, match, signal, takes, trim
+    from polydub.media.flac import write_flac
+    from polydub.text import durations
+
+    audio = _spoken(work, tts, part)
     if not np.isfinite(audio.samples).all():
         raise BadEngineOutput("the speech engine gave sound that is not finite", "try another voice or engine")
     mono = signal.resample(audio.samples.mean(axis=0, keepdims=True, dtype=np.float32), audio.rate_hz, RATE_HZ)
@@ -74,11 +153,66 @@ def synthesize(work: Work, tts: Synthesizer, part: Part) -> Take:
     start, end = trim.trim(mono[0], RATE_HZ)
     if end <= start:
         raise BadEngineOutput(f"the speech engine gave no sound for {len(part.text)} characters", "try another voice or engine")
+    expected_s = durations.predict(durations.prior(part.language), part.text, part.language) / part.rate
+    doubts = takes.doubts(takes.Take(mono[0], RATE_HZ, start, end), expected_s)
     spoken = trim.shape(mono[0], start, end)[np.newaxis]
     file = work.scratch / "take.flac"
     write_flac(file, spoken)
     level = round(loudness.whole(spoken), 2)
-    return Take(work.keep(file), seconds(spoken.shape[1] / RATE_HZ), part.rate, level)
+    return Recorded(work.keep(file), seconds(spoken.shape[1] / RATE_HZ), part.rate, level, doubts)
+
+
+def _spoken(work: Work, tts: Synthesizer, part: Part) -> Audio:
+    """What the engine gives."""
+    if part.voice.references:
+        return _cloned(work, tts, part)
+    audio = tts.synthesize(part)
+    return audio
+
+
+def _cloned(work: Work, tts: Synthesizer, part: Part) -> Audio:
+    clone: Callable[[Part, Sequence[Audio]], Audio] | None = getattr(tts, "clone", None)
+    if clone is None:
+        text = f"{part.voice.engine} cannot speak in the voice of a recording"
+        raise BadSettings(text, "choose a speech engine that clones, such as --tts xtts, or a voice of its own")
+    return clone(part, [_reference(str(work.path(artifact))) for artifact in part.voice.references])
+
+
+@lru_cache(maxsize=16)  # the references of a voice are the same for each of its lines
+def _reference(path: str) -> Audio:
+    """A recording of a voice, at its own rate."""
+    import soundfile  # pyright: ignore[reportMissingTypeStubs]
+
+    from polydub.media.flac import read_flac
+
+    told = soundfile.info(path)
+    return Audio(read_flac(Path(path), 0, told.frames), told.samplerate)
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """A take of a text, to be listened to."""
+
+    take: Take
+    text: str
+    language: str
+
+
+@engine_stage("hear-take", "asr")
+def hear_take(work: Work, asr: Transcriber, said: Hearing) -> float:
+    """How much of its text is not understood in a take: word errors / words, 0.0 (all is) upwards."""
+    import numpy as np
+
+    from polydub.audio import signal
+    from polydub.media.flac import read_flac
+    from polydub.text.heard import word_error
+
+    frames = round(said.take.duration * RATE_HZ)
+    pause = np.zeros((1, RATE_HZ // 5), np.float32)  # recognisers want some room around speech
+    samples = np.concatenate([pause, read_flac(work.path(said.take.sound), 0, frames), pause], axis=1)
+    speech = Audio(signal.resample(samples, RATE_HZ, HEAR_HZ), HEAR_HZ)
+    heard = " ".join(segment.text for segment in asr.transcribe(speech, said.language))
+    return round(word_error(said.text, heard, said.language), 4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,42 @@
-"""Who speaks when, and which segment is whose."""
+"""Who speaks when, and which segment is whose.
+
+Three ways to turns: `embed` and `cluster`, piece by piece; `diarize`, by an engine that wants the whole film; `read_turns`,
+from a file. Only those of `cluster` never overlap.
+"""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from polydub.engines.base import Calibration, SpeakerEncoder
+from polydub.engines.base import Calibration, Diarizer, SpeakerEncoder
+from polydub.errors import BadEngineOutput, BadInput
 from polydub.stages.listen import excerpt, sound_of
-from polydub.types import BLOCK, RATE_HZ, Artifact, Excerpt, Notice, Samples, Segment, Span, Speech, Turn, seconds
+from polydub.types import (
+    BLOCK,
+    RATE_HZ,
+    Artifact,
+    Excerpt,
+    Notice,
+    Samples,
+    Segment,
+    Span,
+    Speech,
+    Turn,
+    bridged,
+    seconds,
+)
 from polydub.work import Work, engine_stage, stage
 
 if TYPE_CHECKING:
-    from polydub.audio.clusters import Labels, Voices
+    from polydub.audio.clusters import Voices
 
-LONG, SHORT = (1.6, 0.4), (1.0, 0.5)  # seconds, every so many seconds: to find speakers, to find where they change
-MOST_CLUSTERED = 1500  # windows; their distances take 18 MB, and time grows with the square
-LITTLE_S = 2.0  # less speech is one speaker
-TRIM_S = 0.05  # taken off the padding of speech at both ends: miss and false alarm are then nearest to each other
+LATE_S = 1.0  # a turn may end so long after the film: annotations are rounded
+PIECE_S = 30.0  # of sound that is held while a film is written out for an engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +51,7 @@ class EmbedPiece:
 class Voiceprints:
     """What the voices in one EmbedPiece are like: vectors of unit length, float16 (windows, dimensions) as .npy.
 
-    Attributes: longs, shorts: one row for each window of LONG and of SHORT, span by span in order of time.
+    Attributes: longs, shorts: one row for each window of audio.turns' LONG and SHORT, span by span in order of time.
     calibration: of the encoder that made them.
     """
 
@@ -47,8 +64,8 @@ class Voiceprints:
 class Diarized:
     """Who speaks when.
 
-    Attributes: turns: in order of time. Speakers are SPEAKER_00, SPEAKER_01 ... by first appearance. voiceprints: what
-    each speaker is like, a vector of unit length in the space of the encoder.
+    Attributes: turns: in order of time. Speakers are SPEAKER_00, SPEAKER_01 ... by first appearance, or as a file names them.
+    voiceprints: what each speaker is like, a vector of unit length in the space of the encoder, where there was one.
     """
 
     turns: tuple[Turn, ...]
@@ -64,6 +81,8 @@ def embed_pieces(speech: Speech) -> tuple[EmbedPiece, ...]:
 @engine_stage("embed", "embedding")
 def embed(work: Work, encoder: SpeakerEncoder, piece: EmbedPiece) -> Voiceprints:
     """What the voices in one piece are like, window by window."""
+    from polydub.audio.turns import LONG, SHORT
+
     sound, at = sound_of(work, piece.sound), piece.sound.start
     kept: list[Artifact] = []
     for name, (size_s, hop_s) in (("longs", LONG), ("shorts", SHORT)):
@@ -96,26 +115,31 @@ def cluster(
     no turns, speech of less than 2 s is one speaker. Turns do not overlap: where two speak at once, the louder is named.
     """
     from polydub.audio import clusters
+    from polydub.audio import turns as t
 
     if not voiceprints:
         return Diarized((), {})
-    limits = (1, 1) if sum(span.duration for span in spans) < LITTLE_S else speakers
+    limits = (1, 1) if sum(span.duration for span in spans) < t.LITTLE_S else speakers
     measured = voiceprints[0].calibration
     thresholds = clusters.Thresholds(measured.merge, measured.centred, measured.switch)
     voices, shorts = _chosen(work, voiceprints, spans), _all(work, [v.shorts for v in voiceprints])
     work.progress(0.2)
     labels = clusters.speakers(voices, shorts, thresholds, limits)
     work.progress(0.8)
-    turns = _turns(spans, labels)
     vectors = clusters.centres(shorts, labels)
-    if speakers and len(vectors) < speakers[0]:
-        text = f"{len(vectors)} speakers were found where {speakers[0]} were told; nobody was made up"
+    _check_number(work, len(vectors), speakers)
+    prints = {t.name(n): tuple(round(float(x), 4) for x in row) for n, row in enumerate(vectors)}
+    return Diarized(t.turns(spans, labels), prints)
+
+
+def _check_number(work: Work, found: int, speakers: tuple[int, int] | None) -> None:
+    """Tells where so many speakers are not what was told."""
+    least, most = speakers or (0, found)
+    if found < least:
+        text = f"{found} speakers were found where {least} were told; nobody was made up"
         work.notice(Notice("fewer-speakers", text.replace("1 speakers were", "1 speaker was")))
-    return Diarized(turns, {_name(n): tuple(round(float(x), 4) for x in row) for n, row in enumerate(vectors)})
-
-
-def _name(number: int) -> str:
-    return f"SPEAKER_{number:02d}"
+    elif found > most:
+        work.notice(Notice("more-speakers", f"{found} speakers were found where there are {most} at most: name another engine"))
 
 
 def _chosen(work: Work, voiceprints: Sequence[Voiceprints], spans: Sequence[Span]) -> Voices:
@@ -123,6 +147,7 @@ def _chosen(work: Work, voiceprints: Sequence[Voiceprints], spans: Sequence[Span
     import numpy as np
 
     from polydub.audio import clusters
+    from polydub.audio.turns import LONG, MOST_CLUSTERED
 
     lengths = np.array([window.duration for span in spans for window in _windows(span, *LONG)])
     count = min(len(lengths), MOST_CLUSTERED)
@@ -145,30 +170,61 @@ def _all(work: Work, files: Sequence[Artifact]) -> Samples:
     return clusters.unit(np.concatenate(rows).astype(np.float32))
 
 
-def _turns(spans: Sequence[Span], labels: Labels) -> tuple[Turn, ...]:
-    """Turns from the labels of all short windows; the padding of speech is trimmed where it touches no other speech."""
-    from polydub.audio import clusters
+@engine_stage("diarize", "diarization")
+def diarize(work: Work, diarizer: Diarizer, sound: Excerpt, speakers: tuple[int, int] | None) -> Diarized:
+    """Turns and speakers as an engine tells them that hears the whole film; they may overlap.
 
-    starts, ends = {span.start for span in spans}, {span.end for span in spans}
-    turns: list[Turn] = []
-    at = 0
-    for span in spans:
-        around = _windows(span, *SHORT)
-        for part, label in clusters.runs(span, around, labels[at : at + len(around)]):
-            start = part.start + (TRIM_S if part.start == span.start and span.start not in ends else 0.0)
-            end = part.end - (TRIM_S if part.end == span.end and span.end not in starts else 0.0)
-            _add(turns, Turn(seconds(start), seconds(end), _name(label)))
-        at += len(around)
-    return tuple(turns)
+    `speakers` as in `cluster`; whether they are kept is the engine's affair, and told. Raises: BadEngineOutput.
+    """
+    from polydub.audio import pcm
+
+    file = work.scratch / "film.wav"
+    starts = range(0, max(1, round(sound.duration * 1000)), round(PIECE_S * 1000))
+    parts = (replace(sound, start=ms / 1000, end=min(sound.end, ms / 1000 + PIECE_S)) for ms in starts)
+    pcm.write_pcm(file, (sound_of(work, part).samples for part in parts))
+    work.progress(0.1)
+    found = diarizer.diarize(file, range(speakers[0], speakers[1] + 1) if speakers else None)
+    turns = _named(_within(found, sound.duration))
+    if turns:
+        _check_number(work, len({turn.speaker for turn in turns}), speakers)
+    return Diarized(turns, {})
 
 
-def _add(turns: list[Turn], turn: Turn) -> None:
-    """Appends a turn, to the one before when the same speaker goes on; turns without length are dropped."""
-    last = turns[-1] if turns else None
-    if last and last.speaker == turn.speaker and last.end == turn.start:
-        turns[-1] = replace(last, end=turn.end)
-    elif turn.end > turn.start:
-        turns.append(turn)
+def _within(found: Sequence[Turn], film_s: float) -> tuple[Turn, ...]:
+    """The turns in order, inside the film; those of one speaker that meet are one. Raises: BadEngineOutput."""
+    if not all(math.isfinite(time) for turn in found for time in (turn.start, turn.end)):
+        raise BadEngineOutput("the diarization engine gave times that are no numbers")
+    made: list[Turn] = []
+    for speaker in dict.fromkeys(turn.speaker for turn in found):
+        own = (Span(max(0.0, seconds(t.start)), min(film_s, seconds(t.end))) for t in found if t.speaker == speaker)
+        made += [Turn(s.start, s.end, speaker) for s in bridged([span for span in own if span.end > span.start], 0.001)]
+    return tuple(sorted(made, key=lambda t: (t.start, t.end, t.speaker)))
+
+
+def _named(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """The same with names by first appearance."""
+    names = {old: f"SPEAKER_{n:02d}" for n, old in enumerate(dict.fromkeys(turn.speaker for turn in turns))}
+    return tuple(replace(turn, speaker=names[turn.speaker]) for turn in turns)
+
+
+@stage("read_turns")
+def read_turns(work: Work, file: Artifact, name: str, film_s: float) -> Diarized:
+    """Turns and speakers from an RTTM file, where it tells of several recordings those of `name`. Raises: BadInput.
+
+    Turns beyond the end of the film are left out, and told.
+    """
+    from polydub.text import rttm
+
+    given = rttm.parse(work.path(file).read_bytes(), "the RTTM file", name)
+    turns = _within(given, film_s)
+    late = sum(turn.end > film_s + LATE_S for turn in given)
+    if late:
+        work.notice(
+            Notice("turns-outside", f"{late} of {len(given)} turns of the RTTM file go beyond the film: is it of this one?")
+        )
+    if not turns:
+        raise BadInput("no turn of the RTTM file lies in the film", "give the file that belongs to this film")
+    return Diarized(turns, {})
 
 
 def assign(segments: tuple[Segment, ...], turns: tuple[Turn, ...]) -> tuple[Segment, ...]:

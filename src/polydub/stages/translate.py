@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from polydub import languages
-from polydub.engines.base import Batch, Info, Options, Rephraser, Request, Translator
+from polydub.engines.base import Answered, Batch, Info, Options, Rephraser, Request, Translator, Usage
 from polydub.errors import BadEngineOutput, BadInput
+from polydub.text.glossary import Entry
 from polydub.types import Artifact, Line, Notice, Script, Segment, Source, Span, Speaker, Track, Wordings
 from polydub.wants import Texts
 from polydub.work import Work, engine_stage, stage
@@ -174,9 +175,31 @@ def renumbered(given: Given, ids: Sequence[str]) -> Given:
     return replace(given, script=replace(given.script, segments=segments), texts=texts, wordings=wordings)
 
 
-def batches(given: Given, source: str, target: str, size: int, context: bool) -> tuple[Batch, ...]:
-    """The lines without a translation, in batches of `size`; neighbours go along only if the engine looks at them."""
-    wanting = [s for s in given.script.segments if s.id not in given.texts and s.kind == "speech" and s.text]
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a translator is told besides the lines: what the film is about, and how terms are to be translated."""
+
+    summary: str = ""
+    entries: tuple[Entry, ...] = ()
+
+
+@stage("read-glossary")
+def read_glossary(work: Work, glossary: Artifact) -> tuple[Entry, ...]:
+    """The terms in a CSV file. Raises BadInput, with the number of the line."""
+    from polydub.text.glossary import parse_glossary
+
+    return parse_glossary(work.path(glossary).read_bytes())
+
+
+def batches(given: Given, target: str, info: Info, told: Told | None = None) -> tuple[Batch, ...]:
+    """The lines without a translation, in batches as the engine likes them, each with the terms that occur in it.
+
+    Neighbours, speakers, times, ids and what the film is about go along only if the engine looks at them, as does what the
+    glossary notes about its terms.
+    """
+    told, context, size = told or Told(), "context" in info.features, info.batch
+    source = given.script.language
+    wanting = [s for s in given.script.segments if _is_open(s, given)]
     made: list[Batch] = []
     for at in range(0, len(wanting), size):
         requests = tuple(
@@ -186,38 +209,88 @@ def batches(given: Given, source: str, target: str, size: int, context: bool) ->
         after = tuple(s.text for s in wanting[at + size : at + size + CONTEXT]) if context else ()
         if not context:  # a line's number must not enter its key
             requests = tuple(replace(r, id=str(n)) for n, r in enumerate(requests))
-        made.append(Batch(source, target, requests, before, after))
+        entries = _occurring(told.entries, requests, source)
+        notes = [f'"{entry.term}": {entry.note}' for entry in entries if entry.note]
+        summary = "\n".join([told.summary.strip(), *notes]).strip() if context else ""
+        terms = {entry.term: entry.translation for entry in entries}
+        made.append(Batch(source, target, requests, before, after, summary, terms))
     return tuple(made)
 
 
-@engine_stage("translate", "mt")
-def translate(work: Work, mt: Translator, batch: Batch) -> tuple[str, ...]:
-    """Target texts of one batch, in order. Raises BadEngineOutput when the engine answers with another count."""
-    texts = tuple(" ".join(text.split()) for text in mt.translate(batch))
-    if len(texts) != len(batch.requests):
-        raise BadEngineOutput(f"{len(batch.requests)} lines went out for translation and {len(texts)} came back")
-    return texts
+def _occurring(entries: Sequence[Entry], requests: Sequence[Request], source: str) -> tuple[Entry, ...]:
+    from polydub.text.glossary import occurring
+
+    return occurring(entries, "\n".join(request.text for request in requests), source) if entries else ()
 
 
-def offers_lengths(info: Info, options: Options) -> bool:
-    """Whether a translator is to be asked for its texts in several lengths: it can, and its own option does not say no."""
-    return "candidates" in info.features and bool(getattr(options, "candidates", True))
-
-
-@engine_stage("wordings", "mt")
-def wordings(work: Work, mt: Rephraser, batch: Batch) -> tuple[Wordings, ...]:
-    """As `translate`, each text in up to three lengths; one that says nothing new is left out.
+@engine_stage("translate", "mt", version=2)
+def translate(work: Work, mt: Translator, batch: Batch) -> Answered:
+    """Target texts of one batch, in order; a glossary's term that one lacks is a doubt.
 
     Raises BadEngineOutput when the engine answers with another count.
     """
-    answers = tuple(mt.candidates(batch))
-    if len(answers) != len(batch.requests):
-        raise BadEngineOutput(f"{len(batch.requests)} lines went out for translation and {len(answers)} came back")
-    return tuple(_distinct(*(" ".join(text.split()) for text in (a.normal, a.short, a.long))) for a in answers)
+    return _checked(batch, Answered(tuple(Wordings(text) for text in mt.translate(batch))))
 
 
-def _distinct(normal: str, short: str, long: str) -> Wordings:
-    return Wordings(normal, "" if short == normal else short, "" if long in (normal, short) else long)
+def answers_fully(info: Info, options: Options) -> bool:
+    """Whether a translator is to be asked by its method `candidates`: it has one, and lengths or its usage are wanted."""
+    return "candidates" in info.features and (info.network or bool(getattr(options, "candidates", True)))
+
+
+@engine_stage("wordings", "mt", version=2)
+def wordings(work: Work, mt: Rephraser, batch: Batch) -> Answered:
+    """As `translate`, each text in up to three lengths; one that says nothing new is left out."""
+    return _checked(batch, mt.candidates(batch))
+
+
+def _checked(batch: Batch, answered: Answered) -> Answered:
+    """Texts on one line, each said once, with doubts about terms where the engine has none."""
+    count = len(answered.wordings)
+    if count != len(batch.requests):
+        raise BadEngineOutput(f"{len(batch.requests)} lines went out for translation and {count} came back")
+    return replace(
+        answered, wordings=tuple(_distinct(w, r, batch) for w, r in zip(answered.wordings, batch.requests, strict=True))
+    )
+
+
+def _distinct(answer: Wordings, request: Request, batch: Batch) -> Wordings:
+    normal, short, long = (" ".join(text.split()) for text in (answer.normal, answer.short, answer.long))
+    doubt = answer.doubt or _lacks(batch, request, normal)
+    return Wordings(normal, "" if short == normal else short, "" if long in (normal, short) else long, doubt)
+
+
+def _lacks(batch: Batch, request: Request, text: str) -> str:
+    from polydub.text.glossary import complaint
+
+    found = complaint(batch.terms, request.text, text, batch.source)
+    return f"the translation {found}" if found else ""
+
+
+def joined(answers: Sequence[Answered]) -> tuple[Wordings, ...]:
+    """The answers to `batches`, line by line."""
+    return tuple(wordings for answer in answers for wordings in answer.wordings)
+
+
+def taken(answers: Sequence[Answered]) -> Usage:
+    """What all answers took together, also those that are remembered from an earlier run."""
+    each = [answer.usage for answer in answers]
+    return Usage(
+        sum(u.calls for u in each),
+        sum(u.prompt_tokens for u in each),
+        sum(u.answer_tokens for u in each),
+        round(sum(u.cost for u in each), 6),
+    )
+
+
+def doubtful(given: Given, translated: Sequence[Wordings]) -> tuple[Notice, ...]:
+    """A notice for each line whose translation a person should check; `translated` as for `write_lines`."""
+    answers = iter(translated)
+    said = [(s.id, next(answers, Wordings(""))) for s in given.script.segments if _is_open(s, given)]
+    return tuple(Notice("doubtful-translation", w.doubt, stage="translate", line=id_) for id_, w in said if w.doubt)
+
+
+def _is_open(segment: Segment, given: Given) -> bool:
+    return segment.kind == "speech" and bool(segment.text) and segment.id not in given.texts
 
 
 def write_lines(given: Given, translated: Sequence[Wordings | str], target: str) -> tuple[Line, ...]:

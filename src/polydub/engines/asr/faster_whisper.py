@@ -1,48 +1,34 @@
 """faster-whisper: Whisper models of any size, run by CTranslate2 on the processor or a CUDA card.
 
 The default settings are a beam search without sampling, which gives the same text every time. Where other programs sample
-anew after a window that repeats itself, the rest of the sound is decoded once more with repetitions forbidden.
+anew after a window that repeats itself, the rest of the sound is decoded once more with repetitions forbidden. On a card
+several windows of a long sound are decoded at once.
 The weights come from elsewhere (`polydub models pull`) or from a folder of one's own; nothing is ever downloaded here.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
 from polydub import languages
-from polydub.engines.asr.whisper_weights import WEIGHTS
-from polydub.engines.base import READY, Availability, Engine, Info, Options, Weight, Weights
-from polydub.errors import EngineFailed, MissingWeights, UnsupportedLanguage
-from polydub.types import HEAR_HZ, Audio, Segment, Word, seconds
+from polydub.engines.asr import whisper_batches
+from polydub.engines.asr import whisper_folders as folders
+from polydub.engines.asr.hearing import LEAST_S, inside, probability, readable, shifted
+from polydub.engines.asr.whisper_weights import ENGLISH
+from polydub.engines.base import Engine, Info, Options, Weights
+from polydub.errors import EngineFailed, UnsupportedLanguage
+from polydub.text import segments as texts
+from polydub.types import HEAR_HZ, Audio, Segment, Span, Word
 
-SIZES = ("tiny", "base", "small", "medium", "turbo", "large-v3")  # from worst to best
-# The languages of Whisper; faster_whisper.tokenizer spells three of them in its own way.
-_ALL = (
-    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fil fo fr gl gu ha haw he hi hr ht hu hy id is it "
-    "ja jv ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my nb ne nl nn oc pa pl ps pt ro ru sa sd si sk sl sn so "
-    "sq sr su sv sw ta te tg th tk tr tt uk ur uz vi yi yo yue zh"
-)
-TAGS = tuple(_ALL.split())
-WHISPER_CODES = {"fil": "tl", "jv": "jw", "nb": "no"}
-OUR_TAGS: Mapping[str, str] = {code: tag for tag, code in WHISPER_CODES.items()}
-WITH_CANTONESE = ("turbo", "large-v3")
 UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})  # whose words faster-whisper cuts at every character
-FILES = ("config.json", "model.bin", "tokenizer.json")
-START = "<|startoftranscript|>"
-CONVERT = "make the folder with: ct2-transformers-converter --copy_files tokenizer.json preprocessor_config.json"
-LEAST_S = 0.1  # shorter sounds hold no word
+BATCH = 8  # windows that a card decodes at once
+VOICED = 0.4  # share of voice for which text.segments believes no well-known credits
 TOKEN_SAMPLES = 320  # 20 ms: an odd frame at the end can leave a window without any token, on which faster-whisper 1.2 fails
 NO_REPEAT = 4  # tokens that may not follow each other twice in a window that has to be decoded again
 WINDOWS = 4  # of 30 s, heard to find the language
@@ -52,7 +38,9 @@ FAILURES = (RuntimeError, ValueError, IndexError)  # what CTranslate2 and faster
 class WhisperOptions(Options):
     """Options of faster-whisper."""
 
-    model: str = Field("small", min_length=1, description=f"{', '.join(SIZES)}, or the path of a CTranslate2 whisper folder")
+    model: str = Field(
+        "small", min_length=1, description=f"{', '.join(folders.NAMES)}, or the path of a CTranslate2 whisper folder"
+    )
     compute_type: Literal[
         "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
     ] = Field("auto", description="number format of the weights; auto = int8 on the processor, float16 on a card")
@@ -81,6 +69,17 @@ class WhisperOptions(Options):
     hallucination_silence_s: float = Field(
         0.0, ge=0, le=30, description="seconds of silence around improbable words that are skipped; 0 = none"
     )
+    known_phrases: bool = Field(
+        True,
+        description='leave out what Whisper says in silence, such as "Thanks for watching", where it is improbable besides',
+    )
+    batch_size: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="windows of a sound above 30 s decoded at once, cut at pauses; 1 = one after the other, each with what is "
+        f"known from the last; 0 = {BATCH} on a card, 1 on the processor",
+    )
     cpu_threads: int = Field(
         1,
         ge=1,
@@ -98,9 +97,11 @@ class WhisperOptions(Options):
 class WhisperTranscriber:
     """A Transcriber. Several calls may run at once."""
 
-    def __init__(self, model: Any, options: WhisperOptions) -> None:
+    def __init__(self, model: Any, options: WhisperOptions, batch: int = 1) -> None:
         self._model: Any = model
         self._options = options
+        self._batch = batch
+        self._english = options.model in ENGLISH or not model.model.is_multilingual
 
     def close(self) -> None:
         """Lets go of the model. CTranslate2's unload_model would leave it in some of the workers."""
@@ -115,23 +116,23 @@ class WhisperTranscriber:
 
     def identify(self, speech: Audio) -> tuple[str, float]:
         """As Transcriber; the first two minutes are heard. Sound below 0.1 s: "und" with probability 0."""
-        if not self._model.model.is_multilingual:
+        if self._english:
             return "en", 0.0
         if speech.duration < LEAST_S:
             return "und", 0.0
         try:
-            code, probability, _ = self._model.detect_language(speech.samples[0], language_detection_segments=WINDOWS)
+            code, share, _ = self._model.detect_language(speech.samples[0], language_detection_segments=WINDOWS)
         except FAILURES as error:
             raise EngineFailed(f"faster-whisper failed while finding the language: {error}") from error
-        return OUR_TAGS.get(code, str(code)), round(float(probability), 3)
+        return folders.OUR_TAGS.get(code, str(code)), round(float(share), 3)
 
     def _code(self, language: str) -> str:
         """Whisper's code of a language that the model has."""
         base = languages.base(language)
-        code = WHISPER_CODES.get(base, base)
-        multilingual = self._model.model.is_multilingual
-        if (multilingual and self._model.hf_tokenizer.token_to_id(f"<|{code}|>") is None) or not (multilingual or code == "en"):
-            kind = "does not know" if multilingual else "is for English only, not"
+        code = folders.WHISPER_CODES.get(base, base)
+        known = code == "en" if self._english else self._model.hf_tokenizer.token_to_id(f"<|{code}|>") is not None
+        if not known:
+            kind = "is for English only, not" if self._english else "does not know"
             raise UnsupportedLanguage(f"this whisper model {kind} {language!r}", "choose a larger or multilingual model")
         return code
 
@@ -141,12 +142,50 @@ class WhisperTranscriber:
         if len(samples) < LEAST_S * HEAR_HZ:
             return
         at = 0.0
-        with closing(self._decoded(samples, code)) as decoded:
-            for heard, unspaced in decoded:
-                found = _segment(heard, unspaced, speech.duration)
-                if found.text:
+        with closing(self._found(samples, code)) as answers:
+            for heard, found in answers:
+                if found.text and not (self._options.known_phrases and self._invented(heard, found)):
                     at = max(at, found.start)
                     yield replace(found, start=at, end=max(at, found.end))
+
+    def _found(self, samples: Any, code: str | None) -> Generator[tuple[Any, Segment]]:
+        """What faster-whisper answers, and as a Segment."""
+        duration = len(samples) / HEAR_HZ
+        if self._batch == 1 or duration <= whisper_batches.WINDOW_S:
+            for heard, unspaced in self._decoded(samples, code):
+                yield heard, _segment(heard, unspaced, duration)
+            return
+        for (start, end), heard, unspaced in self._batched(samples, code):
+            yield heard, shifted(_segment(heard, unspaced, (end - start) / HEAR_HZ), start / HEAR_HZ)
+
+    def _batched(self, samples: Any, code: str | None) -> Generator[tuple[whisper_batches.Clip, Any, bool]]:
+        """Clips, an answer in each, and whether its language is written without blanks."""
+        options = self._options
+        try:
+            code = code or (
+                "en" if self._english else self._model.detect_language(samples, language_detection_segments=WINDOWS)[0]
+            )
+            found = whisper_batches.clips(samples, TOKEN_SAMPLES)
+            settings = {**self._settings(), "language": code}
+            for clip, answers in whisper_batches.decoded(self._model, samples, found, settings, self._batch):
+                if any(heard.compression_ratio > options.compression_ratio_threshold for heard in answers):
+                    for heard, unspaced in self._decoded(samples[slice(*clip)], code):
+                        yield clip, heard, unspaced
+                    continue
+                for heard in answers:
+                    improbable = heard.avg_logprob < options.log_prob_threshold
+                    if not (improbable and heard.no_speech_prob > options.no_speech_threshold):
+                        yield clip, heard, code in UNSPACED
+        except FAILURES as error:
+            raise self._failure(error) from error
+
+    def _invented(self, heard: Any, found: Segment) -> bool:
+        """Whether the segment is well-known credits that are improbable or sound like silence."""
+        options = self._options
+        if heard.no_speech_prob <= options.no_speech_threshold and heard.avg_logprob >= options.log_prob_threshold:
+            return False
+        voiced = Span(found.start, found.start + VOICED * found.duration)
+        return any(reason == "credits" for _, reason in texts.checked([found], found, [voiced]).dropped)
 
     def _decoded(self, samples: Any, code: str | None) -> Generator[tuple[Any, bool]]:
         """What faster-whisper answers, and whether its language is written without blanks."""
@@ -167,8 +206,12 @@ class WhisperTranscriber:
                 retry, code = False, info.language
                 settings |= {"clip_timestamps": [again], "no_repeat_ngram_size": NO_REPEAT}
         except FAILURES as error:
-            hint = "shorten initial_prompt and hotwords" if options.initial_prompt or options.hotwords else ""
-            raise EngineFailed(f"faster-whisper failed while recognising: {error}", hint) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> EngineFailed:
+        options = self._options
+        hint = "shorten initial_prompt and hotwords" if options.initial_prompt or options.hotwords else ""
+        return EngineFailed(f"faster-whisper failed while recognising: {error}", hint)
 
     def _settings(self) -> dict[str, Any]:
         options = self._options
@@ -190,18 +233,18 @@ def _segment(heard: Any, unspaced: bool, duration: float) -> Segment:
     """An answer of faster-whisper, which may be reversed, out of range or hold broken characters, as a Segment."""
     words = tuple(_words(heard.words or (), unspaced, duration))
     times = (words[0].start, max(word.end for word in words)) if words else (heard.start, heard.end)
-    start, end = _inside(times[0], duration), _inside(times[1], duration)
-    return Segment(start, max(start, end), text=_readable(heard.text), words=words)
+    start, end = inside(times[0], duration), inside(times[1], duration)
+    return Segment(start, max(start, end), text=readable(heard.text), words=words)
 
 
 def _words(heard: Any, unspaced: bool, duration: float) -> Iterator[Word]:
     """Words without blanks around them; pieces that no blank parts, such as "twenty" and "-one", are one word."""
     pending: Word | None = None
     for piece in heard:
-        text = _readable(piece.word)
-        start = max(_inside(piece.start, duration), pending.start if pending else 0.0)
-        end = max(start, _inside(piece.end, duration))
-        word = Word(start, end, text, _probability(piece.probability))
+        text = readable(piece.word)
+        start = max(inside(piece.start, duration), pending.start if pending else 0.0)
+        end = max(start, inside(piece.end, duration))
+        word = Word(start, end, text, probability(piece.probability))
         if pending and (not text or not (unspaced or piece.word[:1].isspace())):
             least = min(pending.confidence or 0.0, word.confidence or 0.0)
             pending = replace(pending, end=max(pending.end, end), text=pending.text + text, confidence=least)
@@ -213,26 +256,10 @@ def _words(heard: Any, unspaced: bool, duration: float) -> Iterator[Word]:
         yield pending
 
 
-def _readable(text: str) -> str:
-    """Without the marks of characters of which only a part was decoded."""
-    return text.replace("\ufffd", "").strip()
-
-
-def _inside(time: Any, duration: float) -> float:
-    """`time` in whole milliseconds that are not outside the sound."""
-    value = float(time)
-    return min(seconds(max(value, 0.0)), math.floor(duration * 1000) / 1000) if math.isfinite(value) else 0.0
-
-
-def _probability(value: Any) -> float:
-    number = float(value)
-    return round(min(max(number, 0.0), 1.0), 3) if math.isfinite(number) else 0.0
-
-
 @contextmanager
 def _load(options: WhisperOptions, weights: Weights, device: str) -> Generator[WhisperTranscriber]:
-    folder = _own_folder(options) or weights[_weight(options)[0].id]
-    _require_files(folder)
+    folder = folders.own_folder(options.model) or weights[folders.weights(options.model)[0].id]
+    folders.require_files(folder)
     from faster_whisper import WhisperModel  # pyright: ignore[reportMissingTypeStubs]
 
     kind, _, number = device.partition(":")
@@ -253,104 +280,13 @@ def _load(options: WhisperOptions, weights: Weights, device: str) -> Generator[W
         text = f"faster-whisper cannot load {folder.name} as {compute_type} on {device}: {error}"
         raise EngineFailed(text, "pull the weights again, or choose another compute_type or device") from error
     if model.model.n_mels != model.feature_extractor.mel_filters.shape[0]:
-        raise EngineFailed(f"preprocessor_config.json of {folder.name} does not fit its model.bin", CONVERT)
-    transcriber = WhisperTranscriber(model, options)
+        raise EngineFailed(f"preprocessor_config.json of {folder.name} does not fit its model.bin", folders.CONVERT)
+    transcriber = WhisperTranscriber(model, options, options.batch_size or (1 if kind == "cpu" else BATCH))
     del model
     try:
         yield transcriber
     finally:
         transcriber.close()
-
-
-def _require_files(folder: Path) -> None:
-    """Without tokenizer.json faster-whisper would go to the network; a broken one raises no class of its own, an empty
-    vocabulary nothing.
-    """
-    lacking = _lacking(folder)
-    if lacking:
-        raise MissingWeights(f"{folder.name} lacks {', '.join(lacking)}", "pull the weights again")
-    try:
-        whole = "model" in json.loads((folder / "tokenizer.json").read_bytes()) and START in _tokens(folder)
-    except (OSError, ValueError):
-        whole = False
-    if not whole:
-        raise EngineFailed(f"the tokenizer or vocabulary of {folder.name} is damaged", "pull the weights again")
-
-
-def _lacking(folder: Path) -> list[str]:
-    lacking = [name for name in FILES if not (folder / name).is_file()]
-    return lacking if _vocabulary(folder) else [*lacking, "vocabulary.json"]
-
-
-def _vocabulary(folder: Path) -> Path | None:
-    return next((folder / name for name in ("vocabulary.json", "vocabulary.txt") if (folder / name).is_file()), None)
-
-
-def _own_folder(options: WhisperOptions) -> Path | None:
-    """The folder that the option names; None for one of the sizes."""
-    return None if options.model in SIZES else Path(options.model).expanduser()
-
-
-def _weight(options: WhisperOptions) -> tuple[Weight, ...]:
-    return (WEIGHTS[f"faster-whisper-{options.model}"],) if options.model in SIZES else ()
-
-
-def _check(options: WhisperOptions) -> Availability:
-    if not (find_spec("faster_whisper") and find_spec("ctranslate2")):
-        return Availability(False, "the package faster-whisper is not installed", "pip install faster-whisper")
-    folder = _own_folder(options)
-    if folder is None:
-        return READY
-    if not folder.is_dir():
-        sizes = ", ".join(SIZES)
-        return Availability(
-            False, f"there is no whisper model or folder {options.model!r}", f"choose {sizes}, or give a folder"
-        )
-    lacking = _lacking(folder)
-    return Availability(False, f"{folder.name} lacks {', '.join(lacking)}", CONVERT) if lacking else READY
-
-
-def _languages(options: WhisperOptions) -> frozenset[str]:
-    """All of Whisper's, but of a folder of one's own only those that its vocabulary has; without an empty token, English."""
-    folder = _own_folder(options)
-    if folder is None:
-        return frozenset(TAGS) if options.model in WITH_CANTONESE else frozenset(TAGS) - {"yue"}
-    try:
-        tokens = _tokens(folder)
-    except (OSError, ValueError):
-        return frozenset()
-    if "" not in tokens:
-        return frozenset({"en"})
-    return frozenset(tag for tag in TAGS if f"<|{WHISPER_CODES.get(tag, tag)}|>" in tokens)
-
-
-def _tokens(folder: Path) -> frozenset[str]:
-    """Raises: OSError, ValueError."""
-    text = (_vocabulary(folder) or folder).read_text("utf-8")
-    if text.lstrip().startswith("["):
-        return frozenset(str(token) for token in json.loads(text))
-    return frozenset(text.removesuffix("\n").split("\n"))
-
-
-def _version(options: WhisperOptions) -> str:
-    """CTranslate2's version and, of a folder of one's own, a digest of its small files and of both ends of its weights."""
-    try:
-        told = f"ctranslate2 {version('ctranslate2')}"
-    except PackageNotFoundError:
-        told = ""
-    folder = _own_folder(options)
-    if folder is None or _lacking(folder):
-        return told
-    digest = sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".txt"):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    with (folder / "model.bin").open("rb") as file:
-        length = file.seek(0, os.SEEK_END)
-        for offset in (0, max(0, length - 2**20)):
-            file.seek(offset)
-            digest.update(file.read(2**20))
-    return f"{told}, folder {digest.hexdigest()[:16]} of {length}"
 
 
 def _remarks(options: WhisperOptions, _language: str) -> tuple[str, ...]:
@@ -369,14 +305,15 @@ ENGINE = Engine(
         devices=frozenset({"cpu", "cuda"}),
         parallel=0,
         piece_s=28.0,
+        revision=2,
         features=frozenset({"word_times", "language_id"}),
     ),
     options=WhisperOptions,
     load=_load,
-    check=_check,
-    languages=_languages,
-    version=_version,
-    weights=_weight,
+    check=lambda options: folders.check(options.model),
+    languages=lambda options: folders.languages(options.model),
+    version=lambda options: folders.version_of(options.model),
+    weights=lambda options: folders.weights(options.model),
     models={
         "low": ("base", "tiny", "small", "turbo", "medium", "large-v3"),
         "medium": ("small", "turbo", "medium", "large-v3", "base", "tiny"),

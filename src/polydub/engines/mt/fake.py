@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pydantic import Field
 
-from polydub.engines.base import READY, Batch, Engine, Info, Options, Weights
+from polydub.engines.base import READY, Answered, Batch, Engine, Info, Options, Usage, Weights
 from polydub.types import Wordings
 
 
@@ -18,23 +19,34 @@ class FakeOptions(Options):
 
 
 class FakeTranslation:
-    """A Rephraser that only marks the text with the target language."""
+    """A Rephraser that only marks the text with the target language and uses the terms it is told."""
 
     def __init__(self, options: FakeOptions) -> None:
         self._lengths = options.candidates
 
     def translate(self, batch: Batch) -> Sequence[str]:
         """ "[es] Hello." for "Hello."; blank text becomes empty text."""
-        return tuple(f"[{batch.target}] {r.text}" if r.text.strip() else "" for r in batch.requests)
+        return tuple(f"[{batch.target}] {_with_terms(r.text, batch.terms)}" if r.text.strip() else "" for r in batch.requests)
 
-    def candidates(self, batch: Batch) -> Sequence[Wordings]:
-        """The same; with the option `candidates` also the first half of the words, and all with that half once more."""
-        return tuple(self._wordings(text) for text in self.translate(batch))
+    def candidates(self, batch: Batch) -> Answered:
+        """The same; with the option `candidates` also the first half of the words, and all with that half once more.
+
+        Words of the batch count as tokens of a service that costs nothing.
+        """
+        texts = self.translate(batch)
+        sent, got = sum(len(r.text.split()) for r in batch.requests), sum(len(text.split()) for text in texts)
+        return Answered(tuple(self._wordings(text) for text in texts), Usage(1, sent, got))
 
     def _wordings(self, text: str) -> Wordings:
         words = text.split()
         half = " ".join(words[: -(-len(words) // 2)])
         return Wordings(text, half, f"{text} {half}") if self._lengths and len(words) > 1 else Wordings(text)
+
+
+def _with_terms(text: str, terms: Mapping[str, str]) -> str:
+    for term, use in terms.items():
+        text = re.sub(rf"(?i)(?<!\w){re.escape(term)}(?!\w)", lambda _, use=use: use, text)
+    return text
 
 
 @contextmanager

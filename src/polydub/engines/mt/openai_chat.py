@@ -1,89 +1,72 @@
 """Translation by any server that speaks OpenAI's /chat/completions: OpenAI, Groq, Ollama, vLLM, llama.cpp and others.
 
 Lines go out as JSON with ids and come back as JSON with ids, so that a line that the model drops, doubles, merges or
-refuses is asked for again and never shifts its neighbours; one that stays missing is an error, never the source text.
+refuses is asked for again and never shifts its neighbours; what stays doubtful is said, never hidden.
 Lines are data inside a JSON string: what they say is not an instruction to the model, to this program or to a shell.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import re
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
-from polydub.engines.base import READY, Availability, Batch, Engine, Info, Options, Request, Weights
-from polydub.engines.mt.chat_texts import LENGTHS, SYSTEM, answered
-from polydub.errors import BadEngineOutput, BadSettings, EngineFailed, MissingSecret
+from polydub.engines.base import READY, Answered, Availability, Batch, Engine, Info, Request, Usage, Weights
+from polydub.engines.mt.chat_rounds import Reply, Rounds
+from polydub.engines.mt.chat_texts import question, schema, system
+from polydub.engines.service import BASE_URLS, Answer, Ask, Endpoint, RemoteOptions, Service
+from polydub.errors import BadSettings, EngineFailed, MissingSecret
 from polydub.types import Wordings
-
-if TYPE_CHECKING:
-    import httpx
 
 log = logging.getLogger(__name__)
 
-Sleep = Callable[[float], None]
-
-BASE_URLS = {
-    "openai": "https://api.openai.com/v1",
-    "groq": "https://api.groq.com/openai/v1",
-    "ollama": "http://127.0.0.1:11434/v1",
-}
-MODELS = {"openai": "gpt-4o-mini", "groq": "llama-3.3-70b-versatile", "ollama": "llama3.1"}
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-MAX_ANSWER_BYTES = 5_000_000
-MAX_WAIT_S = 30.0  # between two tries, whatever the server's Retry-After says
+MODELS = {"openai": "gpt-5.4-mini", "groq": "llama-3.3-70b-versatile", "ollama": "llama3.1"}
+FORMATS = ("json_schema", "json_object", "")  # how an answer's form is asked for, strictest first
+UNKNOWN_FORMAT = frozenset({400, 422})
+TOO_LONG = frozenset({"context_length_exceeded", "request_too_large"})
+BAD_JSON = frozenset({"json_validate_failed"})  # Groq: the model's answer did not fit the form; another try may
+MILLION = 1_000_000
 
 
-class ChatOptions(Options):
+class ChatOptions(RemoteOptions):
     """Settings of the chat translator."""
 
     preset: Literal["openai", "groq", "ollama", "custom"] = Field(
         default="openai", description="Service whose address and model are used where none is given."
     )
-    base_url: str = Field(
-        default="", description="Address without /chat/completions, such as http://127.0.0.1:8000/v1; empty = the preset's."
-    )
     model: str = Field(default="", description="Name of the model on that server; empty = the preset's.")
-    api_key: SecretStr = Field(
-        default=SecretStr(""),
-        description="Key sent as a bearer token; empty = none is sent.",
-        json_schema_extra={"identity": False},
-    )
     temperature: float = Field(default=0.0, ge=0, le=2, description="Randomness, 0 (always the likeliest word) to 2 (no unit).")
     seed: int | None = Field(default=None, description="Seed of the model's random numbers (no unit); empty = none is sent.")
     candidates: bool = Field(
         default=True, description="Ask for a shorter and a longer text of each line besides, of which the timing may choose."
     )
-    instructions: str = Field(default="", max_length=10_000, description="More to tell the translator, such as the tone.")
-    timeout_s: float = Field(
-        default=120.0, gt=0, description="Seconds to wait for one answer.", json_schema_extra={"identity": False}
+    second_pass: bool = Field(
+        default=False, description="Translate faithfully first, then ask to make that sound natural; takes twice as long."
     )
-    retries: int = Field(
-        default=4,
+    instructions: str = Field(default="", max_length=10_000, description="More to tell the translator, such as the tone.")
+    price_in: float = Field(
+        default=0.0,
         ge=0,
-        le=20,
-        description="Number of further tries when the server is busy, failing or cannot be reached.",
+        description="Price of a million tokens sent, US dollars; 0 = unknown.",
+        json_schema_extra={"identity": False},
+    )
+    price_out: float = Field(
+        default=0.0,
+        ge=0,
+        description="Price of a million tokens answered, US dollars; 0 = unknown.",
         json_schema_extra={"identity": False},
     )
 
     @field_validator("base_url")
     @classmethod
-    def _plain_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        plain = re.fullmatch(r"https?://[\w.:\[\]-]+(/[\w.~%/+@:=-]*)?", value, re.ASCII)
-        if parts.username or parts.password:
-            raise ValueError("must not hold a name or password; set api_key instead")
-        if value and not (plain and parts.hostname and parts.port != 0):
-            raise ValueError("must be an address such as https://host/v1")
-        return value.rstrip("/").removesuffix("/chat/completions")
+    def _without_path(cls, value: str) -> str:
+        return value.removesuffix("/chat/completions")
 
     @property
     def address(self) -> str:
@@ -106,33 +89,42 @@ def _check(options: ChatOptions) -> Availability:
     return READY
 
 
+def _set_key(preset: str) -> str:
+    return f"export {'GROQ_API_KEY' if preset == 'groq' else 'POLYDUB_OPENAI_API_KEY'}=..."
+
+
+def _endpoint(options: ChatOptions) -> Endpoint:
+    ollama, model = options.preset == "ollama", options.model_name
+    return Endpoint(
+        options.address,
+        key=options.api_key.get_secret_value(),
+        set_key=_set_key(options.preset),
+        start="start it with: ollama serve" if ollama else "start the server, or check base_url",
+        name=f"ollama pull {model}" if ollama else f"check the name of the model ({model}) and base_url",
+        kind="chat server",
+        timeout_s=options.timeout_s,
+        retries=options.retries,
+        budget_s=options.budget_s,
+    )
+
+
 class ChatTranslator:
-    """Translator over one HTTP client; calls may come from several threads. Close it, or use it in a `with`.
+    """Rephraser over one service; calls may come from several threads. Close it, or use it in a `with`.
+
+    What the server turned out not to understand (a form of answers, a temperature) is not sent again.
 
     Args:
         options: where, what, how.
-        sleep: waits the given seconds between tries.
+        sleep: waits the given seconds between tries; None = really, until closed.
     """
 
-    def __init__(self, options: ChatOptions, *, sleep: Sleep = time.sleep) -> None:
-        import httpx
-
-        key = options.api_key.get_secret_value().strip()
-        if not re.fullmatch(r"[\x21-\x7e]*", key):
-            raise MissingSecret("the API key holds characters that no key has", "set it again, without spaces or quotes")
-        self._options = options
-        self._sleep = sleep
-        self._json_mode = True
-        self._client = httpx.Client(
-            headers={
-                "Content-Type": "application/json",
-                "Accept-Encoding": "identity",  # a compressed answer could be far larger than it looks
-                **({"Authorization": f"Bearer {key}"} if key else {}),
-            },
-            timeout=options.timeout_s,
-            follow_redirects=False,  # the key and the film's text go to the named host only
-            trust_env=urlsplit(options.address).hostname not in LOOPBACK,  # no proxy between us and this machine
-        )
+    def __init__(self, options: ChatOptions, *, sleep: Callable[[float], None] | None = None) -> None:
+        self.options = options
+        self._service = Service(_endpoint(options), sleep=sleep)
+        self._lock = threading.Lock()
+        self._format = 0  # place in FORMATS
+        self._temperature = True
+        self._known = False  # a chat server has answered
 
     def __enter__(self) -> ChatTranslator:
         return self
@@ -141,190 +133,156 @@ class ChatTranslator:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+        """Close the connections and end all waiting."""
+        self._service.close()
 
     def translate(self, batch: Batch) -> Sequence[str]:
-        """One target text for each request, in the same order, on one line each; blank text is not sent and gives "".
+        """One target text for each request, as `candidates` gives it."""
+        return [wordings.normal for wordings in self.candidates(batch).wordings]
+
+    def candidates(self, batch: Batch) -> Answered:
+        """Texts on one line each, with what is doubtful in them; blank text is not sent and gives "".
+
+        With the option `candidates` in three lengths, of which one that the model leaves out is "". A line that the model
+        does not translate, however it is asked, has an empty text and a doubt that says so.
 
         Raises:
             ValueError: two requests have one id.
             MissingSecret, BadSettings: the server wants another key, model or address.
-            EngineFailed: the server cannot be reached, keeps failing, or left lines out three times.
-            BadEngineOutput: what answers is no chat server.
+            EngineFailed: the server cannot be reached, keeps failing, or translated none of several lines.
+            BadEngineOutput: what answers is no chat server; one that was before may answer oddly now and then.
         """
-        found = self._complete(batch, SYSTEM)
-        return [found[request.id].normal if request.id in found else "" for request in batch.requests]
-
-    def candidates(self, batch: Batch) -> Sequence[Wordings]:
-        """As `translate`, each text in three lengths; a shorter or longer one that the model leaves out is "".
-
-        Without the option `candidates` only the normal texts are asked for.
-        """
-        found = self._complete(batch, LENGTHS if self._options.candidates else SYSTEM)
-        return [found.get(request.id, Wordings("")) for request in batch.requests]
-
-    def _complete(self, batch: Batch, system: str) -> Mapping[str, Wordings]:
-        """Texts of all lines that are not blank, by id; what the model leaves out is asked for again."""
         if len({request.id for request in batch.requests}) != len(batch.requests):
             raise ValueError("the ids of a batch must differ")
-        missing = [request for request in batch.requests if request.text.strip()]
-        done: dict[str, Wordings] = {}
-        for _ in range(2):  # all, then those left out, together
-            if missing:
-                done |= self._ask(batch, missing, system)
-                missing = [request for request in missing if request.id not in done]
-        for request in missing:
-            done |= self._ask(batch, [request], system)
-        lost = [request.id for request in missing if request.id not in done]
-        if lost:
-            error = EngineFailed(
-                f"{self._options.model_name} gave no translation of line {', '.join(lost)}",
-                "translate them by hand in a --translation file, or try another model",
-            )
-            error.line = lost[0]
-            raise error
-        return done
+        lengths, two = self.options.candidates, self.options.second_pass
+        talk = _Talk(self, batch, lengths and not two, "faithful" if two else "")
+        rounds = Rounds(batch, talk.ask)
+        found = rounds.run()
+        usage = talk.usage
+        asked = [request for request in batch.requests if request.text.strip()]
+        if len(asked) > 1 and not found:
+            raise self._nothing(asked)
+        if two and found:
+            drafts = {id_: wordings.normal for id_, wordings in found.items()}
+            again = replace(batch, requests=tuple(request for request in batch.requests if request.id in drafts))
+            natural = _Talk(self, again, lengths, "natural", drafts, usage)
+            found = dict(found) | {k: w for k, w in Rounds(again, natural.ask).run().items() if not w.doubt or found[k].doubt}
+            usage = natural.usage
+        none = {request.id: Wordings("", doubt=rounds.why_not(request)) for request in asked}
+        return Answered(tuple(found.get(r.id) or none.get(r.id) or Wordings("") for r in batch.requests), usage)
 
-    def _ask(self, batch: Batch, requests: Sequence[Request], system: str) -> dict[str, Wordings]:
-        """What the model gave for `requests`, by id; bad lines are left out."""
-        question = {
-            "source": batch.source,
-            "target": batch.target,
-            "before": batch.before,
-            "lines": [_line(request) for request in requests],
-            "after": batch.after,
-        }
-        body: dict[str, Any] = {
-            "model": self._options.model_name,
-            "temperature": self._options.temperature,
-            "messages": [
-                {"role": "system", "content": f"{system}\n{self._options.instructions}".strip()},
-                {"role": "user", "content": json.dumps(question, ensure_ascii=False)},
-            ],
-        }
-        if self._options.seed is not None:
-            body["seed"] = self._options.seed
-        found = answered(self._content(body), {request.id for request in requests})
-        log.debug("%d of %d lines translated", len(found), len(requests))
-        return found
-
-    def _content(self, body: dict[str, Any]) -> str:
-        """The text of the model's answer, asked for as a JSON object where the server can; "" when it refused."""
-        status, answer = 400, b""
-        if self._json_mode:
-            status, answer = self._post({**body, "response_format": {"type": "json_object"}})
-        if status == 400:
-            status, answer = self._post(body)
-            self._json_mode = self._json_mode and status != 200
-        if status != 200:
-            raise self._refusal(status, answer)
-        try:
-            content = json.loads(answer)["choices"][0]["message"].get("content")
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise BadEngineOutput(
-                f"{self._options.address} did not answer like a chat server", "check base_url; it often ends in /v1"
-            ) from error
-        return content if isinstance(content, str) else ""
-
-    def _post(self, body: dict[str, Any]) -> tuple[int, bytes]:
-        """Status and body of the answer; busy or failing servers are tried again.
-
-        Raises: EngineFailed: still busy, failing or out of reach after all tries.
-        """
-        import httpx
-
-        content = json.dumps(body).encode("ascii")
-        trouble = EngineFailed("not tried")
-        for attempt in range(self._options.retries + 1):
-            wait_s = 2.0**attempt
-            try:
-                status, answer, headers = self._once(content)
-            except httpx.RequestError as error:
-                trouble = self._out_of_reach(error)
-            else:
-                if status not in {408, 429} and status < 500:
-                    return status, answer
-                wait_s = _retry_after(headers.get("retry-after", ""), wait_s)
-                trouble = EngineFailed(
-                    f"{self._options.address} answered HTTP {status}", "try again later, or use --mt to change"
-                )
-            if attempt < self._options.retries:
-                wait_s = min(wait_s, MAX_WAIT_S)
-                log.info("%s; trying again in %.1f s", trouble, wait_s)
-                self._sleep(wait_s)
-        raise trouble
-
-    def _once(self, content: bytes) -> tuple[int, bytes, httpx.Headers]:
-        import httpx
-
-        deadline = time.monotonic() + self._options.timeout_s
-        with self._client.stream("POST", f"{self._options.address}/chat/completions", content=content) as response:
-            answer = bytearray()
-            for piece in response.iter_bytes():
-                answer += piece
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise BadEngineOutput(f"{self._options.address} answered more than {MAX_ANSWER_BYTES // 1_000_000} MB")
-                if time.monotonic() > deadline:  # httpx only limits the wait for the next bytes
-                    raise httpx.ReadTimeout("slow answer", request=response.request)
-            return response.status_code, bytes(answer), response.headers
-
-    def _out_of_reach(self, error: httpx.RequestError) -> EngineFailed:
-        import httpx
-
-        address = self._options.address
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-            start = "start it with: ollama serve" if self._options.preset == "ollama" else "start the server, or check base_url"
-            return EngineFailed(f"cannot reach {address}", start)
-        if isinstance(error, httpx.TimeoutException):
-            return EngineFailed(f"no answer from {address} in {self._options.timeout_s:g} s", "raise timeout_s")
-        return EngineFailed(f"{address} broke off its answer", "try again")
-
-    def _refusal(self, status: int, answer: bytes) -> BadSettings | MissingSecret | EngineFailed:
-        """For a status that another try would not change. The server's prose may quote the film: only its code is kept."""
-        address, model = self._options.address, self._options.model_name
-        if status in {401, 403}:
-            return MissingSecret(f"{address} refuses the API key (HTTP {status})", _set_key(self._options.preset))
-        if status == 404:
-            pull = f"ollama pull {model}" if self._options.preset == "ollama" else "check the names of model and base_url"
-            return BadSettings(f"{address} has no model {model}, or is no chat server (HTTP 404)", pull)
-        if 300 <= status < 400:
-            return BadSettings(f"{address} redirects elsewhere (HTTP {status})", "set base_url to the final address")
-        return BadSettings(
-            f"{address} refuses the request (HTTP {status}{_error_code(answer)})", "check model, temperature and seed"
+    def _nothing(self, lines: Sequence[Request]) -> EngineFailed:
+        error = EngineFailed(
+            f"{self.options.model_name} translated none of lines {lines[0].id} to {lines[-1].id}",
+            "try another model, or translate them by hand in a --translation file",
         )
+        error.line = lines[0].id
+        return error
+
+    def complete(self, messages: Sequence[Mapping[str, str]], form: Mapping[str, Any]) -> tuple[Answer, bool]:
+        """The server's answer to a conversation, asked for in `form` (a JSON schema) as strictly as the server can.
+
+        Whether the lines were too many for it comes second; the answer is of no use then.
+        """
+        body: dict[str, Any] = {"model": self.options.model_name, "messages": list(messages)}
+        if self.options.seed is not None:
+            body["seed"] = self.options.seed
+        place = self._format
+        while True:
+            if self._temperature:
+                body["temperature"] = self.options.temperature
+            ask = Ask("/chat/completions", {**body, **_response_format(FORMATS[place], form)}, accept=UNKNOWN_FORMAT | {413})
+            answer = self._service.request(ask)
+            if answer.status == 413 or answer.code in TOO_LONG:
+                return answer, True
+            if answer.status not in UNKNOWN_FORMAT:
+                with self._lock:
+                    self._format = max(self._format, place)
+                return answer, False
+            if "temperature" in body and _about_temperature(answer):
+                del body["temperature"]
+                self._temperature = False
+            elif answer.code in BAD_JSON or place == len(FORMATS) - 1:
+                return answer, False
+            else:
+                place += 1
+                log.info("%s does not take %s", self.options.address, FORMATS[place - 1])
+
+    def content(self, answer: Answer) -> tuple[Reply, Usage]:
+        """What the model said, and what that took. Raises what the answer's status or a body of another kind call for."""
+        if answer.code in BAD_JSON:
+            return Reply(""), Usage(1)
+        if answer.status >= 300:
+            raise self._service.refusal(answer)
+        try:
+            whole = answer.json()
+            choice = whole["choices"][0]
+            message = choice["message"]
+            text, refusal, why = message.get("content"), message.get("refusal"), choice.get("finish_reason")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            if self._known:  # one answer of many went wrong on its way
+                return Reply(""), Usage(1)
+            raise self._service.unusable() from error
+        self._known = True
+        refused = bool(refusal) or why == "content_filter"
+        said = text if isinstance(text, str) and not refused else ""
+        return Reply(said, cut=why == "length", refused=refused), self._usage(whole)
+
+    def _usage(self, whole: Mapping[str, Any]) -> Usage:
+        counts: Any = whole.get("usage")
+        sent, got = (_count(counts, name) for name in ("prompt_tokens", "completion_tokens"))
+        return Usage(1, sent, got, (sent * self.options.price_in + got * self.options.price_out) / MILLION)
 
 
-def _set_key(preset: str) -> str:
-    return f"export {'GROQ_API_KEY' if preset == 'groq' else 'POLYDUB_OPENAI_API_KEY'}=..."
+@dataclass
+class _Talk:
+    """What one call asks for, and what it has taken so far."""
+
+    translator: ChatTranslator
+    batch: Batch
+    lengths: bool
+    step: str = ""
+    drafts: Mapping[str, str] = field(default_factory=dict[str, str])
+    usage: Usage = field(default_factory=Usage)
+
+    def ask(self, lines: Sequence[Request], remark: str) -> Reply:
+        """The model's answer to some of the batch's lines; to two halves of them where they are too many for it."""
+        options = self.translator.options
+        told = system(lengths=self.lengths, step=self.step, instructions=options.instructions)
+        asked = question(self.batch, lines, self.drafts, remark)
+        messages = [{"role": "system", "content": told}, {"role": "user", "content": asked}]
+        began = time.monotonic()
+        answer, too_long = self.translator.complete(messages, schema(lengths=self.lengths))
+        if too_long and len(lines) > 1:
+            middle = len(lines) // 2
+            one, two = self.ask(lines[:middle], remark), self.ask(lines[middle:], remark)
+            return Reply(f"{one.content}\n{two.content}", one.cut or two.cut, one.refused and two.refused)
+        reply, took = self.translator.content(answer)
+        self.usage = _sum(self.usage, took)
+        log.debug("%d lines asked for, answered in %.1f s", len(lines), time.monotonic() - began)
+        return reply
 
 
-def _line(request: Request) -> dict[str, str | float]:
-    line: dict[str, str | float] = {"id": request.id, "text": request.text}
-    if request.speaker:
-        line["speaker"] = request.speaker
-    if request.seconds > 0:
-        line["seconds"] = round(request.seconds, 1)
-    return line
+def _sum(a: Usage, b: Usage) -> Usage:
+    return Usage(
+        a.calls + b.calls, a.prompt_tokens + b.prompt_tokens, a.answer_tokens + b.answer_tokens, round(a.cost + b.cost, 9)
+    )
 
 
-def _retry_after(value: str, default_s: float) -> float:
-    """Seconds of a Retry-After header, which is a number or an HTTP date."""
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value.strip()):
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return default_s
+def _count(counts: Any, name: str) -> int:
+    value = cast("dict[str, object]", counts).get(name) if isinstance(counts, dict) else None
+    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
 
 
-def _error_code(answer: bytes) -> str:
-    try:
-        error = json.loads(answer)["error"]
-        words = [str(error[name]) for name in ("code", "param") if error.get(name)]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return ""
-    return "".join(f", {word}" for word in words if re.fullmatch(r"[\w.-]{1,64}", word))
+def _response_format(name: str, form: Mapping[str, Any]) -> dict[str, Any]:
+    if name == "json_schema":
+        return {"response_format": {"type": name, "json_schema": {"name": "translation", "strict": True, "schema": form}}}
+    return {"response_format": {"type": name}} if name else {}
+
+
+def _about_temperature(answer: Answer) -> bool:
+    """Whether a server refuses because its model takes no temperature, as OpenAI's reasoning models do."""
+    return b"'temperature'" in answer.body or b'"temperature"' in answer.body
 
 
 @contextmanager

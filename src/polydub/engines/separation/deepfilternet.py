@@ -8,7 +8,7 @@ background 3.4 dB cleaner than the mask without weights (2 to 9 dB by background
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from polydub.audio import IMPORTING
 from polydub.engines.base import READY, Availability, Engine, Info, Options, Weight, WeightFile, Weights
+from polydub.engines.separation.parts import assembled
 from polydub.errors import MissingWeights
 from polydub.types import RATE_HZ, Audio, Samples, Span
 
@@ -32,7 +33,6 @@ LEVEL = 0.06  # RMS that speech is brought to: the normalisation of the low freq
 LEAD_S = 2.0  # heard before a part, so that running means and memories are where they would be
 TAIL_S = 0.12  # heard after it: what the net and the windows look ahead
 PART_S = 8.0  # the net takes 30 MB for each second it hears at once
-CROSS = RATE_HZ // 20  # samples over which two parts that touch are mixed
 SILENT = 1e-7  # RMS
 
 _COMMIT = "1b520cea5625f50d6df01883d13483c2f62d31ca"
@@ -62,30 +62,22 @@ class DeepFilter:
     """A Separator. Serves any number of threads at once."""
 
     def __init__(self, folder: Path) -> None:
-        self._encoder, self._gains, self._taps = (_session(folder / name) for name, _, _ in _FILES)
+        self._encoder, self._gains, self._taps = (session(folder / name, "DeepFilterNet3", HINT) for name, _, _ in _FILES)
 
     def separate(self, sound: Audio, speech: Sequence[Span]) -> Samples | None:
         """The dialogue in `sound` (RATE_HZ), float32 of its shape; silent outside `speech`. Never None.
 
         The sound is brought to one level first. Silence, and sound without speech, give silence.
         """
-        import numpy as np
-
         from polydub.audio import stems
 
-        dialogue = np.zeros_like(sound.samples)
-        end = 0
-        for start, stop in parts(speech, sound.samples.shape[1]):
+        samples = sound.samples
+
+        def answer(start: int, stop: int, lead: int) -> Samples:
             low, high = max(0, start - round(LEAD_S * RATE_HZ)), stop + round(TAIL_S * RATE_HZ)
-            found = self._part(sound.samples[:, low:high], start - low, stop - low)
-            both = min(CROSS, start - low) if start == end else 0  # no cut is heard where two parts touch
-            fade = np.linspace(0, 1, both, endpoint=False, dtype=np.float32)
-            dialogue[:, start - both : start] *= 1 - fade
-            dialogue[:, start - both : start] += found[:, start - low - both : start - low] * fade
-            dialogue[:, start:stop] = found[:, start - low : stop - low]
-            end = stop
-        dialogue *= stems.gate(speech, sound.samples.shape[1])
-        return dialogue
+            return self._part(samples[:, low:high], start - low, stop - low)[:, start - low - lead : stop - low]
+
+        return assembled(samples, speech, PART_S, answer) * stems.gate(speech, samples.shape[1])
 
     def _part(self, samples: Samples, start: int, stop: int) -> Samples:
         """The dialogue in all of `samples`, in which somebody speaks from `start` to `stop`, and which are judged by that."""
@@ -126,20 +118,6 @@ class DeepFilter:
         return gains[0, 0], pairs[..., 0] + 1j * pairs[..., 1]
 
 
-def parts(speech: Sequence[Span], frames: int) -> Iterator[tuple[int, int]]:
-    """(first sample, last + 1) of each stretch to enhance: one for each span, more of equal length for a long one.
-
-    So the dialogue at a moment depends on its own span and LEAD_S before it, and not on where a film is cut into blocks.
-    """
-    end = 0
-    for span in speech:
-        start, stop = max(end, round(span.start * RATE_HZ)), min(frames, round(span.end * RATE_HZ))
-        count = -(-(stop - start) // round(PART_S * RATE_HZ))
-        for n in range(count):
-            yield start + (stop - start) * n // count, start + (stop - start) * (n + 1) // count
-        end = max(end, stop)
-
-
 def features(spectra: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What the encoder sees of `spectra` (frames, 481): ERB levels (1, 1, frames, 32), low frequencies (1, 2, frames, 96).
 
@@ -173,8 +151,8 @@ def _window() -> NDArray[np.float32]:
     return np.sin(0.5 * np.pi * rise**2).astype(np.float32)
 
 
-def _session(file: Path) -> Any:
-    """One net. Raises: MissingWeights when the file is not there or damaged."""
+def session(file: Path, model: str, hint: str) -> Any:
+    """One net of a model. Raises: MissingWeights with `hint` when the file is not there or damaged."""
     import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
 
     runtime = cast("Any", onnxruntime)
@@ -186,7 +164,7 @@ def _session(file: Path) -> Any:
     try:
         return runtime.InferenceSession(str(file), how, ["CPUExecutionProvider"])
     except (errors.NoSuchFile, errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument, errors.Fail) as error:
-        raise MissingWeights(f"{file.name} of DeepFilterNet3 is missing or damaged", HINT) from error
+        raise MissingWeights(f"{file.name} of {model} is missing or damaged", hint) from error
 
 
 @contextmanager
