@@ -237,20 +237,20 @@ def _models(engine: Engine) -> str:
         return ""
     several = len({name for name, *_ in found}) > 1
     named = several and engine.info.kind in WORDED
-    rows = "".join(
-        f"| {f'`{name}`' if name else ''} {_facts(w)} {_short(w.languages or spoken) if named else ''} |\n"
-        for name, w, spoken in found
-    )
-    titles = ("model", "weights", "size", "licence", "commercial use", "pinned", "from", "languages")
+    titles = ["weights", "size", "licence", "commercial use", "pinned", "from"]
+    titles = [*(["model"] if several else []), *titles, *(["languages"] if named else [])]
+    rows = ""
+    for name, weight, spoken in found:
+        before, after = [f"`{name}`"] if several else [], [_short(weight.languages or spoken)] if named else []
+        rows += f"| {' | '.join([*before, *_facts(weight), *after])} |\n"
     head = f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|\n"
     return f"\n{head}{rows}{_order(engine) if several else ''}"
 
 
-def _facts(weight: Weight) -> str:
-    """The middle of a row."""
+def _facts(weight: Weight) -> list[str]:
+    """From its id to where it comes from."""
     commercial, pinned = ("yes" if fact else "no" for fact in (weight.commercial_use, weight.files))
-    cells = (f"`{weight.id}`", models.sized(weight), _cell(weight.licence), commercial, pinned, _source(weight))
-    return f"| {' | '.join(cells)} |"
+    return [f"`{weight.id}`", models.sized(weight), _cell(weight.licence), commercial, pinned, _source(weight)]
 
 
 def _order(engine: Engine) -> str:

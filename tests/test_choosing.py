@@ -178,9 +178,9 @@ def test_what_was_named_and_lacks_its_weights_is_an_error_with_the_command(
         ({"asr_model": "gigantic"}, PolydubError, "gigantic"),
         ({"asr": "pocketsphinx", "asr_model": "small"}, BadSettings, "pocketsphinx has no models"),
         ({"asr": "fake,loudness=3"}, BadSettings, "no option 'loudness'"),
-        ({"diarization": "pyannote"}, UnknownEngine, "pyannote"),
+        ({"diarization": "pyanote"}, UnknownEngine, "pyannote"),
         ({"diarization": "embedded:resembler"}, UnknownEngine, "resembler"),
-        ({"separation": "demucs"}, UnknownEngine, "demucs"),
+        ({"separation": "demux"}, UnknownEngine, "demucs"),
     ],
 )
 def test_wrong_names_are_answered_before_anything_is_done(

@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +18,12 @@ import click
 import imageio_ffmpeg
 import pytest
 
-from polydub import config, errors
+from polydub import config, errors, languages, models
 from polydub.cli.app import COMMANDS, app
 from polydub.config import flags
 from polydub.dubbing import Ears, Job, dub_film
 from polydub.engines import registry
-from polydub.engines.base import KINDS
+from polydub.engines.base import KINDS, Engine
 from polydub.engines.pool import EnginePool
 
 if TYPE_CHECKING:
@@ -46,9 +45,12 @@ def first_column(page: Path) -> set[str]:
     return set(re.findall(r"^\| `([^`]+)`", page.read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
-def generate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "docs_gen.py"), *arguments]
+def generate(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+GENERATED = {"docs_gen.py": "cli.md", "engines_doc.py": "engines-tts.md", "languages_doc.py": "languages.md"}
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -60,17 +62,28 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path) ->
 # The reference
 
 
-def test_the_generated_pages_are_up_to_date() -> None:
-    ran = generate("--check")
+@pytest.mark.parametrize("script", GENERATED)
+def test_the_generated_pages_are_up_to_date(script: str) -> None:
+    ran = generate(script, "--check")
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_stale_page_is_noticed_and_named(tmp_path: Path) -> None:
-    assert generate("--folder", str(tmp_path)).returncode == 0
-    assert generate("--folder", str(tmp_path), "--check").returncode == 0
-    (tmp_path / "cli.md").write_text("old")
-    ran = generate("--folder", str(tmp_path), "--check")
-    assert ran.returncode == 1 and "cli.md" in ran.stderr
+@pytest.mark.parametrize(("script", "page"), GENERATED.items())
+def test_a_stale_page_is_noticed_and_named(script: str, page: str, tmp_path: Path) -> None:
+    assert generate(script, "--folder", str(tmp_path)).returncode == 0
+    assert generate(script, "--folder", str(tmp_path), "--check").returncode == 0
+    (tmp_path / page).write_text("old")
+    ran = generate(script, "--folder", str(tmp_path), "--check")
+    assert ran.returncode == 1 and page in ran.stderr
+
+
+@pytest.mark.slow
+def test_pages_on_engines_do_not_depend_on_what_a_machine_has(tmp_path: Path) -> None:
+    """An empty home and no program to be found, Apertium's among them."""
+    environment = {"HOME": str(tmp_path), "PATH": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "data")}
+    for script in ("engines_doc.py", "languages_doc.py"):
+        ran = run([sys.executable, str(ROOT / "scripts" / script), "--check"], environment, tmp_path)
+        assert ran.returncode == 0, ran.stderr
 
 
 def test_every_setting_is_documented() -> None:
@@ -90,16 +103,46 @@ def test_every_command_is_documented() -> None:
     assert all(f"\n## polydub {name}\n" in text for name in COMMANDS)
 
 
-def test_every_engine_and_its_options_are_documented() -> None:
-    text = (REFERENCE / "engines.md").read_text(encoding="utf-8")
+def own_engines() -> Iterator[tuple[str, Engine]]:
     for kind in KINDS:
         for name, engine in registry.engines(kind).items():
             assert not isinstance(engine, registry.Broken), engine
-            if not engine.load.__module__.startswith("polydub."):
-                continue  # of another package
-            section = text.partition(f"\n## {kind} {name}\n")[2].partition("\n## ")[0]
-            assert all(f"| `{option}` |" in section for option in engine.options.model_fields), name
-            assert engine.info.licence in section
+            if engine.load.__module__.startswith("polydub."):  # else of another package
+                yield f"{kind} {name}", engine
+
+
+def test_every_engine_its_options_and_its_models_are_documented() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in sorted(REFERENCE.glob("engines-*.md")))
+    index = (REFERENCE / "engines.md").read_text(encoding="utf-8")
+    for name, engine in own_engines():
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert all(f"| `{option}` |" in section for option in engine.options.model_fields), name
+        assert engine.info.licence in section
+        assert all(f"`{model}`" in section for several in engine.models.values() for model in several), name
+        assert f"#{name.replace(' ', '-')})" in index
+        assert engine.environment is None or f"| `{engine.environment.name}` |" in index
+
+
+def test_every_model_is_documented_with_its_licence() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in REFERENCE.glob("engines-*.md"))
+    for known in models.catalogue():
+        row = next(line for line in text.splitlines() if f"`{known.weight.id}` |" in line)
+        cells = [cell.strip() for cell in row.split("|")]
+        assert known.weight.licence in cells and models.sized(known.weight) in cells
+
+
+def test_the_matrix_of_languages_tells_what_the_engines_tell() -> None:
+    lines = (REFERENCE / "languages.md").read_text(encoding="utf-8").splitlines()
+    header = next(line for line in lines if line.startswith("| tag |")).split("|")[3:-1]
+    columns = [re.sub(r"\[`(.+?)`\].*", r"\1", cell).strip() for cell in header]
+    rows = {cells[1].strip(" `"): cells[3:-1] for cells in (line.split("|") for line in lines if line.startswith("| `"))}
+    ticked = {(column, tag) for tag, cells in rows.items() for column, cell in zip(columns, cells, strict=True) if cell.strip()}
+    assert ("asr faster-whisper", "es") in ticked and ("asr pocketsphinx", "es") not in ticked
+    for name, engine in own_engines():
+        kind, _, short = name.partition(" ")
+        known = engine.languages(registry.build_options(engine, {}))
+        if kind in ("asr", "tts") and short != "fake" and known is not None:
+            assert {(name, languages.base(tag)) for tag in known} <= ticked
 
 
 def notice_codes(source: str) -> Iterator[str]:
@@ -272,50 +315,3 @@ def test_the_commands_marked_in_a_page_run(page: Path, scratch: Path) -> None:
     assert list(scratch.glob("Output/*/dub.es.mkv"))
     if left_out:
         pytest.skip("all but the blocks that need Apertium with English-Spanish ran")
-
-
-# The example engine
-
-
-def block(page: Path, language: str) -> str:
-    """The only code block of a language in a page."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return found
-
-
-@pytest.fixture
-def example_engine(tmp_path: Path) -> Path:
-    """A folder that holds the engine of the how-to as pip would install it."""
-    page = DOCS / "how-to" / "write-an-engine.md"
-    project = tomllib.loads(block(page, "toml"))["project"]
-    facts = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    groups = project["entry-points"].items()
-    entries = [f"[{group}]\n{name} = {value}\n" for group, rows in groups for name, value in rows.items()]
-    (facts / "entry_points.txt").write_text("\n".join(entries))
-    (tmp_path / "polydub_sine.py").write_text(block(page, "python"))
-    return tmp_path
-
-
-def test_the_example_engine_is_short() -> None:
-    lines = [line for line in block(DOCS / "how-to" / "write-an-engine.md", "python").splitlines() if line.strip()]
-    assert len(lines) <= 28
-
-
-@pytest.mark.slow
-def test_the_example_engine_passes_the_conformance_suite(example_engine: Path) -> None:
-    suite = ["-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:xdist", "tests/engines/test_conformance.py", "-k", "sine"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    ran = run([sys.executable, *suite], environment | {"PYTHONPATH": str(example_engine)}, ROOT)
-    assert ran.returncode == 0, ran.stdout
-    assert int(re.search(r"(\d+) passed", ran.stdout)[1]) >= 8  # type: ignore[index]
-
-
-def test_the_example_engine_speaks(example_engine: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from polydub.cli import main; main()", "speak", "Hello.", "--to", "en", "--tts", "sine"]
-    out = tmp_path / "hello.wav"
-    environment = {**os.environ, "PYTHONPATH": str(example_engine)}
-    ran = run([*command, "--out", str(out)], environment, tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert out.stat().st_size > 10_000

@@ -229,7 +229,7 @@ class TestDiarize:
 
     def test_wrong_engines_are_refused(self, polydub: Call, talk: list[Cue]) -> None:
         polydub("diarize", "talk.mkv", "--diarization", "none").fails(3, "leaves nothing to do")
-        polydub("diarize", "talk.mkv", "--diarization", "pyannote").fails(3, "no diarization engine 'pyannote'", "embedded")
+        polydub("diarize", "talk.mkv", "--diarization", "pyanote").fails(3, "no diarization engine 'pyanote'", "embedded")
         polydub("diarize", "talk.mkv", "--diarization", "embedded:x").fails(3, "no speaker encoder 'x'", "fingerprint")
         polydub("diarize", "talk.mkv", "--diarization", "embedded:resemblyzer").fails(4, "polydub models pull resemblyzer")
 
@@ -276,7 +276,8 @@ class TestSeparate:
 
     def test_what_leaves_nothing_to_do_is_refused(self, polydub: Call, talk: list[Cue]) -> None:
         polydub("separate", "talk.mkv", "--separation", "none").fails(3, "leaves nothing to do")
-        polydub("separate", "talk.mkv", "--separation", "demucs").fails(3, "no separation engine 'demucs'", "mask")
+        polydub("separate", "talk.mkv", "--separation", "demux").fails(3, "no separation engine 'demux'", "mask")
+        polydub("separate", "talk.mkv", "--separation", "demucs").fails(4, "polydub engines install demucs")
         polydub("separate", "talk.mkv", "--separation", "deepfilternet").fails(4, "polydub models pull deepfilternet3")
 
 
@@ -369,7 +370,7 @@ def test_download_yes_fetches_and_goes_on(toys: Path, origin: Origin) -> None:
 
 @pytest.mark.parametrize("arguments", [("--download", "no"), ("--download", "ask"), (), ("--offline", "--download", "yes")])
 def test_without_a_terminal_nothing_is_fetched_unasked(toys: Path, origin: Origin, arguments: tuple[str, ...]) -> None:
-    diarize(toys, "toy-free", *arguments).fails(4, "toy-free: its weights are not here", "polydub models pull toy-free")
+    diarize(toys, "toy-free", *arguments).fails(4, "its weights are not here", "polydub models pull toy-free")
     assert not origin.asked
 
 

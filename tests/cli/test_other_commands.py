@@ -37,10 +37,11 @@ class TestTranslate:
 
     def test_json_has_a_row_for_each_language(self, polydub: Call, film: Path) -> None:
         told = polydub("translate", "talk.en.srt", "--to", "fr,de", "--mt", "fake", "--json")
+        nothing = {"calls": 0, "prompt_tokens": 0, "answer_tokens": 0, "cost": 0.0}
         assert told.json == {
             "files": [
-                {"language": "fr", "file": "talk.fr.srt", "lines": 2},
-                {"language": "de", "file": "talk.de.srt", "lines": 2},
+                {"language": "fr", "file": "talk.fr.srt", "lines": 2, "usage": nothing},
+                {"language": "de", "file": "talk.de.srt", "lines": 2, "usage": nothing},
             ]
         }
 

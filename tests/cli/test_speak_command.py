@@ -60,5 +60,5 @@ def test_what_cannot_be_is_said(tmp_path: Path, arguments: tuple[str, ...], word
 
 def test_json_tells_when_the_first_sound_was_there(tmp_path: Path) -> None:
     told = json.loads(speak(tmp_path, *WORDS, "--out", "a.pcm", "--stream", "--json").stdout)
-    assert told["rate"] == 22_050 and 0 < told["first_sound"] < 60
+    assert told["rate"] == 22_050 and 0 <= told["first_sound"] < 60
     assert (tmp_path / "a.pcm").stat().st_size == pytest.approx(2 * 22_050 * SECONDS, abs=100)

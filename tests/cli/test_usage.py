@@ -95,7 +95,7 @@ def test_the_version_is_told(polydub: Call) -> None:
         (("dub", "a.mkv", "--to", "es", "--job", "odd.toml"), ("moode", "did you mean mode?")),
         (("dub", "a.mkv", "--to", "es", "--asr", "whisper"), ("whisper", "faster-whisper")),
         (("dub", "a.mkv", "--to", "es", "--speakers", "4-2"), ("speakers", "2-4")),
-        (("dub", "a.mkv", "--to", "es", "--diarization", "pyanote"), ("pyanote", "embedded, none")),
+        (("dub", "a.mkv", "--to", "es", "--diarization", "pyanote"), ("pyanote", "embedded, pyannote")),
     ],
     ids=lambda value: " ".join(value[2:]) if isinstance(value, tuple) and value[0] == "dub" else None,
 )

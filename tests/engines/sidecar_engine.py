@@ -59,6 +59,7 @@ def _half(data: bytes) -> None:
 FAULTS: dict[str, Callable[[], Any]] = {
     "exit": lambda: os._exit(3),
     "crash": lambda: ctypes.string_at(0),
+    "late-crash": lambda: (time.sleep(0.05), ctypes.string_at(0)),  # when others are at work, too
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "hang": lambda: time.sleep(1000),
     "hard-hang": lambda: ctypes.PyDLL(None).sleep(1000),  # does not let go of the interpreter

@@ -253,14 +253,14 @@ class TestFaults:
 
         def call(n: int) -> object:
             try:
-                return engine.fault("crash" if n == 30 else "", n)
+                return engine.fault("late-crash", n) if n == 30 else engine.pause(0.1 + n / 1000)
             except EngineFailed as error:
                 return error
 
         with ThreadPoolExecutor(8) as threads:
-            found = list(threads.map(call, range(60)))
-        assert isinstance(found[30], EngineFailed)
-        assert [n for n in found if n is not found[30]] == [n for n in range(60) if n != 30]
+            found = list(threads.map(call, range(24, 40)))
+        assert isinstance(found.pop(6), EngineFailed)
+        assert found == [0.1 + n / 1000 for n in range(24, 40) if n != 30]
 
     @pytest.mark.parametrize(
         ("fault", "kind", "text"),

@@ -196,8 +196,15 @@ def _embed(engine: Any, _: Row) -> str:
 
 
 def _tell_apart(engine: Any, _: Row) -> str:
+    import tempfile
+
+    from polydub.audio.pcm import write_pcm
+
     sound = _buzz(HEAR_HZ)
-    return f"heard {len(engine.diarize(sound, None))} turns in {sound.duration:.1f} s"
+    with tempfile.TemporaryDirectory(prefix="polydub-") as folder:
+        file = Path(folder) / "buzz.wav"
+        write_pcm(file, [sound.samples])
+        return f"heard {len(engine.diarize(file, None))} turns in {sound.duration:.1f} s"
 
 
 def _separate(engine: Any, _: Row) -> str:

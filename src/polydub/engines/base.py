@@ -15,10 +15,13 @@ from typing import Any, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from polydub.types import Audio, Part, Placement, Samples, Segment, Span, Turn, Voice, Word, Wordings
+from polydub.engines.needs import READY as READY
+from polydub.engines.needs import Availability, Environment, Weight
+from polydub.engines.needs import WeightFile as WeightFile
+from polydub.types import Audio, Part, Samples, Segment, Span, Turn, Voice, Word, Wordings
 
-Kind = Literal["vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "lipsync"]
-KINDS: tuple[Kind, ...] = ("vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "lipsync")
+Kind = Literal["vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "faces", "lipsync"]
+KINDS: tuple[Kind, ...] = ("vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "faces", "lipsync")
 Weights = Mapping[str, Path]  # weight id -> verified local file or folder
 
 
@@ -40,65 +43,6 @@ class Options(BaseModel):
 
 def _outside_identity(extra: Any) -> bool:
     return isinstance(extra, Mapping) and cast("Mapping[str, Any]", extra).get("identity") is False
-
-
-@dataclass(frozen=True, slots=True)
-class WeightFile:
-    """One file of a model: its path inside the model's folder, what it must hash to, its length; `url` when it has its own."""
-
-    name: str
-    sha256: str
-    bytes: int
-    url: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """A model's weights: a folder of files under one id.
-
-    Attributes:
-        id: what `polydub models pull` takes, such as "faster-whisper-small".
-        revision: of the origin; part of the engine's identity. "" = not pinned: the newest when it is pulled, as its folder
-            says from then on.
-        source: where it comes from: "hub:OWNER/NAME" (Hugging Face hub), "wheel:NAME==VERSION#SHA256" (a file inside a
-            package of the Python package index, the package itself is not installed), or "files" (each file has its url).
-        files: all that is needed, with hashes. Of a hub's repository that is not pinned there are none: the hub says what
-            there is, with hashes, and what was promised and came is kept in the folder.
-        patterns: which of such a repository's files are needed, as globs ("*.safetensors"); () = all.
-        about_bytes: roughly what pulling it takes, where no file is pinned. commercial_use: whether the licence allows it.
-        languages: BCP-47 tags that it has; () = those of its engine.
-    """
-
-    id: str
-    revision: str
-    source: str
-    licence: str
-    commercial_use: bool
-    files: tuple[WeightFile, ...] = ()
-    patterns: tuple[str, ...] = ()
-    about_bytes: int = 0
-    languages: tuple[str, ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """What pulling it takes."""
-        return sum(file.bytes for file in self.files) or self.about_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """A virtual environment of an engine's own: then it always works in a process of its own, with that Python.
-
-    The process finds polydub and the engine's file, but no other package of the Python that started it; a lock of the
-    environment names pydantic and numpy beside what the engine needs.
-
-    Attributes: name: of the environment; its locks are `engines/locks/<name>.<variant>.txt`. module: what can be imported
-    in it, cheap to look for. variants: kinds of hardware it has a lock for ("cpu", "cuda").
-    """
-
-    name: str
-    module: str
-    variants: tuple[str, ...] = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +80,6 @@ class Info:
     revision: int = 1
     features: frozenset[str] = field(default_factory=frozenset[str])
     secrets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """Whether an engine can run now; if not, why, and the one command that mends it."""
-
-    ready: bool
-    reason: str = ""
-    fix: str = ""
-
-
-READY = Availability(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,8 +315,19 @@ class Diarizer(Protocol):
 
 
 class LipSyncer(Protocol):
-    """Moves the mouths to the dubbed speech."""
+    """Moves a mouth to the dubbed speech."""
 
-    def sync(self, video: Path, speech: Path, lines: Sequence[Placement], out: Path) -> None:
-        """Write a video to `out` of the same length and size."""
-        ...
+    def sync(self, job: Path, tick: Callable[[], None]) -> None:
+        """Writes what the JSON file `job` asks for (contract 1, `engines/lipsync/job.py`); whoever asked looks at it.
+
+        `tick` is called every second; what it raises ends the work and goes on to the caller. Raises: EngineFailed."""
+
+
+class FaceFinder(Protocol):
+    """Finds shots and faces in consecutive frames: uint8 (frames, height, width, 3), blue green red."""
+
+    def cuts(self, frames: Any) -> Sequence[int]:
+        """The numbers of the frames with which a new shot begins, rising, without the first."""
+
+    def faces(self, frames: Any) -> Sequence[Sequence[tuple[float, float, float, float]]]:
+        """The faces in each frame: x, y, width, height in pixels, the surest first."""

@@ -43,6 +43,7 @@ PREFERENCE: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         "separation": ("deepfilternet", "mask"),
         "mt": ("openai", "apertium"),
         "tts": ("espeak-ng",),
+        "faces": ("yunet",),
     }
 )
 UNKNOWN = "und"  # the language that nobody told; every engine may be asked for it
@@ -57,6 +58,7 @@ NOUNS: Mapping[Kind, tuple[str, str]] = MappingProxyType(
         "tts": ("speech engine", "speaks"),
         "separation": ("separation engine", "handles"),
         "diarization": ("diarization engine", "handles"),
+        "faces": ("face finder", "handles"),
         "lipsync": ("lip-sync engine", "handles"),
     }
 )

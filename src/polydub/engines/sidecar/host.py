@@ -82,7 +82,7 @@ class Sidecar:
         while True:
             call = Call(name, arguments, named, limit_s)
             # What is repeated is repeated alone: else one call that kills the process takes those beside it along.
-            alone = self._repeats if False and name not in STREAMED else nullcontext()
+            alone = self._repeats if deaths and name not in STREAMED else nullcontext()
             try:
                 with alone, closing(self._running().ask(call, name in STREAMED)) as answers:
                     for event, body in answers:

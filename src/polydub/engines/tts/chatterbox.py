@@ -18,7 +18,7 @@ from pydantic import Field
 
 from polydub import languages
 from polydub.engines.base import READY, Availability, Engine, Environment, Info, Options, Weight, WeightFile, Weights
-from polydub.engines.tts import spoken, torchaudio_stand_in
+from polydub.engines.tts import spoken
 from polydub.engines.tts.spoken import library
 from polydub.errors import EngineFailed, MissingWeights, UnsupportedLanguage
 from polydub.text import chunks
@@ -197,6 +197,8 @@ def _load(options: ChatterboxOptions, weights: Weights, device: str) -> Generato
         raise MissingWeights(f"{folder.name} lacks {missing}", _pull(model))
     torch = library("torch")
     torch.set_num_threads(spoken.threads(options.threads))
+    from polydub.engines.tts import torchaudio_stand_in
+
     torchaudio_stand_in.ensure()
     if library("perth").PerthImplicitWatermarker is None:
         raise EngineFailed("the watermarker of Chatterbox cannot be imported", "polydub engines install chatterbox")

@@ -1,8 +1,8 @@
 """The few functions of torchaudio that XTTS and Chatterbox call, for where torchaudio itself cannot be imported.
 
 torchaudio 2.11 is published as a CUDA build only: on a processor-only torch its import raises OSError. So the locks leave it
-(and torchcodec, which XTTS only looks for) out, and `ensure` puts modules of these names into `sys.modules`. Mel spectra and
-filter banks equal torchaudio's to float precision; resampling uses another filter of the same purpose.
+(and torchcodec, which XTTS only looks for) out, and `ensure` puts modules of these names into `sys.modules`. Filter banks equal
+kaldi-native-fbank's to 1.3e-4, mel spectra follow the same formula; resampling uses another filter of the same purpose.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from polydub import languages
 from polydub.engines.base import READY, Availability, Engine, Environment, Info, Options, Weight, Weights
-from polydub.engines.tts import spoken, torchaudio_stand_in
+from polydub.engines.tts import spoken
 from polydub.engines.tts.spoken import library
 from polydub.engines.tts.xtts_weights import FILES, FIRST_SPEAKERS, LICENCE, TERMS, WEIGHT
 from polydub.errors import BadInput, BadSettings, EngineFailed, MissingExtra, MissingWeights, UnsupportedLanguage
@@ -244,6 +244,8 @@ def _load(options: XttsOptions, weights: Weights, device: str) -> Generator[Xtts
     _require(folder)
     torch = library("torch")
     torch.set_num_threads(spoken.threads(options.threads))
+    from polydub.engines.tts import torchaudio_stand_in
+
     if torchaudio_stand_in.ensure(codec=True):
         log.info("torchaudio cannot be imported; polydub's own mel spectrum and resampling serve XTTS")
     configs, models = library("TTS.tts.configs.xtts_config"), library("TTS.tts.models.xtts")

@@ -1,0 +1,1 @@
+"""Engines that find shots and faces in a picture."""
