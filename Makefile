@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.made-core
 DEV := $(VENV)/.made-dev
 SAMPLE := build/sample
+ENVIRONMENTS = $(sort $(basename $(basename $(notdir $(wildcard src/polydub/engines/locks/*.cpu.txt)))))
 GENERATORS = $(wildcard scripts/*_doc.py scripts/*_schema.py scripts/docs_gen.py)
 # Debian without python3-venv has no pip inside the venv: then the pip outside installs into it.
 PIP = $$(if [ -x $(BIN)/pip ]; then echo "$(BIN)/python -m pip"; else echo "$(PYTHON) -m pip --python $(BIN)/python"; fi)
@@ -20,7 +21,7 @@ INSTALL = $(PIP) install -qq --disable-pip-version-check --no-input
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help env env-dev system weights demo test test-fast fuzz check fix lock docs bench clean distclean
+.PHONY: help env env-dev system weights demo test test-fast test-neural fuzz check fix lock docs bench clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -65,6 +66,10 @@ test: env-dev system weights  ## every test (ARGS="-k fit" narrows)
 
 test-fast: env-dev  ## the quick tests only
 	@$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+test-neural: env-dev  ## the engines with environments of their own, on tiny weights (installs them all: 10 GB, 10 minutes)
+	@$(BIN)/polydub engines install $(ENVIRONMENTS) --variant cpu --environments build/engines
+	@$(BIN)/python -m pytest -n 2 -m neural $(ARGS)
 
 fuzz: env-dev  ## the property tests on other examples than the usual ones
 	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n auto -m hypothesis $(ARGS)

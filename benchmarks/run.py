@@ -30,6 +30,7 @@ import machine
 import measures
 import mixing
 import onsets
+import pulling
 import stretching
 from measures import Findings, Plan
 from page import as_json, page
@@ -82,6 +83,7 @@ class Bench:
             "timing": self.timing,
             "edit": lambda: measures.edited_long(plan, found, self.long_film),
             "mixing": lambda: mixing.long_film(plan, found),
+            "pulling": lambda: pulling.pulling(plan, found),
             "stretching": lambda: stretching.stretched(plan, found, data),
             "onsets": lambda: found.add("When a line begins to be heard", *onsets.measure(data)),
             "memory": lambda: measures.memory(plan, found, self.film, self.long_film),
@@ -115,7 +117,7 @@ class Bench:
         measures.whole(self.plan, self.found, film, f"A film of {film.lines} lines, {len(cores)} cores", target)
 
 
-SECTIONS = ("clip", "film", "again", "start", "timing", "edit", "memory", "mixing", *NEEDS)
+SECTIONS = ("clip", "film", "again", "start", "timing", "edit", "memory", "mixing", "pulling", *NEEDS)
 
 
 def main() -> int:

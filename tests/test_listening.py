@@ -137,6 +137,37 @@ def test_settings_decide_what_is_listened_for(film: Film, settings: dict[str, st
     assert not absent & dub.ran.keys()
 
 
+def test_turns_that_a_file_tells_are_taken_and_nobody_is_told_apart(film: Film, made: Spoken) -> None:
+    names = ("eva", "tom", "eva", "ana")
+    rows = [
+        f"SPEAKER film 1 {a:.3f} {b - a:.3f} <NA> <NA> {n} <NA> <NA>" for (a, b, _), n in zip(made.cues, names, strict=True)
+    ]
+    file = film.folder / "who.rttm"
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    dub = film.dub(TWO | {"rttm": str(file)})
+    spoken = [Span(start, end) for start, end, _ in made.cues]
+    for line in dub.report["lines"]:
+        where = Span(line["source_start"], line["source_end"])
+        assert line["speaker"] == names[max(range(4), key=lambda n: spoken[n].overlap(where))]
+    assert not dub.called & {"embed", "cluster", "diarize"}
+    assert " eva " in (dub.project / "diarization.rttm").read_text(encoding="utf-8")
+
+
+def test_takes_may_be_heard_again_by_a_recogniser_that_understands_them(film: Film) -> None:
+    dub = film.dub(TWO | {"check_speech": "recognise", "tts": "espeak-ng"})
+    assert dub.ran["hear-take"] >= 3
+    doubtful = [notice for notice in dub.outcome.notices if notice.code == "doubtful-take"]
+    assert doubtful and not dub.report["lines"][0]["overflow"]
+    alone = film.dub(TWO | {"check_speech": "recognise", "tts": "espeak-ng", "asr": "pocketsphinx"})
+    assert "takes-not-heard" in {notice.code for notice in alone.outcome.notices}
+
+
+def test_dialogue_may_be_looked_for_where_nobody_was_heard_to_speak(film: Film) -> None:
+    film.dub(TWO)
+    dub = film.dub(TWO | {"separate_where": "everywhere"})
+    assert dub.ran["separate"] == 1, "another question, another answer"
+
+
 def test_without_separation_the_original_is_lowered_and_with_it_it_goes(film: Film) -> None:
     def left_db(dub: Dub) -> float:
         """What of the original is left under a line, against what it was."""

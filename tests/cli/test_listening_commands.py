@@ -276,6 +276,7 @@ class TestSeparate:
 
     def test_what_leaves_nothing_to_do_is_refused(self, polydub: Call, talk: list[Cue]) -> None:
         polydub("separate", "talk.mkv", "--separation", "none").fails(3, "leaves nothing to do")
+        polydub("separate", "talk.mkv", "--stems").fails(3, "tells dialogue from the rest, no more", "demucs or mdx23")
         polydub("separate", "talk.mkv", "--separation", "demux").fails(3, "no separation engine 'demux'", "mask")
         polydub("separate", "talk.mkv", "--separation", "demucs").fails(4, "polydub engines install demucs")
         polydub("separate", "talk.mkv", "--separation", "deepfilternet").fails(4, "polydub models pull deepfilternet3")

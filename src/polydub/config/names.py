@@ -50,7 +50,7 @@ ALIASES: tuple[Alias, ...] = (
     Alias("TORCH_HOME", "", "Cache of models from the PyTorch hub."),
     Alias("TTS_HOME", "", "Cache of Coqui models."),
     Alias("MODELS_DIR", "models", "Folder of model weights."),
-    Alias("COQUI_TOS_AGREED", "", "Acceptance of the terms of XTTS."),
+    Alias("COQUI_TOS_AGREED", "engines.tts.xtts.agree_terms", "1 = the terms of XTTS are accepted."),
     Alias("WAV2LIP_DIR", "", "Checkout of Wav2Lip."),
     Alias("WAV2LIP_CHECKPOINT", "", "Weights of Wav2Lip."),
     Alias("API_TOKEN", "", "Token that clients of the server show."),
@@ -59,7 +59,7 @@ ALIASES: tuple[Alias, ...] = (
     Alias("RETENTION_DAYS_*", "", "Days until the server deletes inputs, results and logs."),
     Alias("MAX_FILE_SIZE_MB", "", "Largest upload that the server takes."),
     Alias("MAX_DURATION_SECONDS", "", "Longest recording that the server takes."),
-    Alias("MAX_CHUNK_CHARS", "", "Longest piece of text spoken at once."),
+    Alias("MAX_CHUNK_CHARS", "engines.tts.vibevoice.max_chunk_chars", "Longest piece of text spoken at once."),
 )
 
 # Read by the library that knows the hub, not by polydub itself.
