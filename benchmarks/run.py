@@ -128,6 +128,7 @@ def main() -> int:
     here = machine.here()
     compileall.compile_dir(machine.package(), quiet=1)
     plan, found = Plan(work / "run", given.repeats, _say), Findings()
+    plan.work.mkdir(exist_ok=True)
     bench = Bench(given, plan, found, homes(work / "models", given.data))
     for name in given.only or SECTIONS:
         if name in NEEDS and not (given.data / "media" / NEEDS[name]).is_dir():

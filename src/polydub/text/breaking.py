@@ -93,9 +93,10 @@ class Text:
     def _pieces(self, i: int, ideal: float) -> Iterator[tuple[int, float]]:
         """Every j such that tokens i to j - 1 may be one cue, and what that costs."""
         for j in range(i + 1, len(self) + 1):
-            if self.line_count(i, j) > self.limits.lines:
+            count = self.line_count(i, j)
+            if count > self.limits.lines:
                 return
-            inner = 0.0 if self.width(i, j) <= self.limit else self.lines(i, j)[0]
+            inner = self._cut(i, j, count)[0] if count > 1 else 0.0
             edge = self._costs[j - 1] if j < len(self) else 0.0
             yield j, (self.width(i, j) / ideal - 1) ** 2 + 0.7 * edge + 0.25 * min(inner, 10.0)
 

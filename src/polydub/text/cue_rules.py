@@ -11,6 +11,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 from polydub.types import Cue
@@ -34,6 +35,7 @@ class CueLimits:
 STANDARD = CueLimits()
 
 
+@cache
 def char_width(c: str) -> int:
     """Columns of a character: 2 if full-width, 0 if it combines or is invisible, else 1."""
     if unicodedata.category(c) in ("Mn", "Me", "Cf"):

@@ -32,6 +32,7 @@ _SOUTH_EAST_ASIAN = (
     *(("\u0e01", "\u0e5b"), ("\u0e80", "\u0edf"), ("\u1000", "\u109f"), ("\u1780", "\u17ff")),  # Thai Lao Burmese Khmer
     *(("\ua9e0", "\ua9ff"), ("\uaa60", "\uaa7f")),  # Burmese again
 )
+_WHOLE = re.compile(r"[\u0000-\u052f]+")  # Latin, Greek, Cyrillic: no line is broken inside a word
 _KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _THAI = re.compile(r"[\u0e01-\u0e5b]")
@@ -72,6 +73,7 @@ def joined(pieces: list[Token]) -> str:
     return "".join((" " if token.spaced and i else "") + token.text for i, token in enumerate(pieces))
 
 
+@cache
 def is_unspaced(c: str) -> bool:
     """Whether the character is of a script that writes words without blanks between them."""
     return _within(c, _EAST_ASIAN) or (_within(c, _SOUTH_EAST_ASIAN) and unicodedata.category(c) != "Nd")
@@ -82,6 +84,8 @@ def _within(c: str, ranges: tuple[tuple[str, str], ...]) -> bool:
 
 
 def _clusters(word: str) -> list[str]:
+    if _WHOLE.fullmatch(word):
+        return [word]
     pieces: list[str] = []
     for i, c in enumerate(word):
         if pieces and _clings(pieces[-1], c, word[i + 1 : i + 2]):
