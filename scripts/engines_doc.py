@@ -34,6 +34,7 @@ WORK: dict[Kind, str] = {
     "separation": "takes the dialogue out of the sound",
     "mt": "translates",
     "tts": "speaks",
+    "faces": "finds faces in pictures, for lip-sync",
     "lipsync": "moves the mouths",
 }
 PAGES: dict[str, tuple[str, tuple[Kind, ...]]] = {
@@ -42,7 +43,7 @@ PAGES: dict[str, tuple[str, tuple[Kind, ...]]] = {
     "engines-separation.md": ("Engines that separate sound", ("separation",)),
     "engines-mt.md": ("Engines that translate", ("mt",)),
     "engines-tts.md": ("Engines that speak", ("tts",)),
-    "engines-lipsync.md": ("Engines that move mouths", ("lipsync",)),
+    "engines-lipsync.md": ("Engines that move mouths", ("lipsync", "faces")),
 }
 FEATURES = {
     "candidates": "offers texts in three lengths",
@@ -94,6 +95,7 @@ def index_page() -> str:
     engines = own_engines()
     there = {engine.info.kind for engine in engines}
     kinds = "".join(f"- **{kind}** {WORK[kind]}\n" for kind in KINDS if kind in there)
+    reasons = " ([all modes, and why](auto.md))" if (FOLDER / "auto.md").is_file() else ""
     orders = "".join(f"- {kind}: {', then '.join(f'`{n}`' for n in names)}\n" for kind, names in registry.PREFERENCE.items())
     return (
         f"# Engines\n\n{MADE}\n\n"
@@ -106,8 +108,9 @@ def index_page() -> str:
         "| kind | engine | what it is | environment | network |\n|---|---|---|---|---|\n"
         + "".join(map(_row, engines))
         + "\n`fake` engines answer something quick without sense, for tests and for trying the way through a film.\n\n"
-        "`auto` takes the first of these that can run and has the language; a network engine only where settings name its\n"
-        f"address or preset, and never under `--offline`:\n\n{orders}{_weights()}{_environments(engines)}"
+        "`auto` takes, in `--mode medium`, the first of these that can run and has the language; a network engine only where\n"
+        f"settings name its address or preset, and never under `--offline`{reasons}:\n\n{orders}"
+        f"{_weights()}{_environments(engines)}"
     )
 
 
@@ -216,7 +219,7 @@ def _remarks(engine: Engine) -> tuple[str, ...]:
 
 def _without(engine: Engine) -> Options:
     """The options where none is given."""
-    return registry.build_options(engine, {})
+    return engine.options()
 
 
 def by_model(engine: Engine) -> dict[str, Options]:
@@ -225,7 +228,7 @@ def by_model(engine: Engine) -> dict[str, Options]:
     if not named:
         return {"": _without(engine)}
     default = str(getattr(_without(engine), "model", ""))
-    return {name: registry.build_options(engine, {"model": name}) for name in sorted(named, key=lambda n: n != default)}
+    return {name: engine.options.model_validate({"model": name}) for name in sorted(named, key=lambda n: n != default)}
 
 
 def _models(engine: Engine) -> str:
@@ -255,7 +258,8 @@ def _facts(weight: Weight) -> list[str]:
 
 def _order(engine: Engine) -> str:
     """Which model is taken when none is named."""
-    begin = "\nWithout a name the first is taken whose weights are here"
+    worded = "has the language and " if engine.info.kind in WORDED else ""
+    begin = f"\nWithout a name the first is taken that {worded}is here"
     if len(set(engine.models.values())) == 1:
         return f"{begin}, in the order of the table.\n"
     lists = (f"- `--mode {mode}`: {', '.join(names)}\n" for mode, names in engine.models.items())

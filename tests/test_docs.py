@@ -50,7 +50,12 @@ def generate(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-GENERATED = {"docs_gen.py": "cli.md", "engines_doc.py": "engines-tts.md", "languages_doc.py": "languages.md"}
+GENERATED = {
+    "auto_doc.py": "auto.md",
+    "docs_gen.py": "cli.md",
+    "engines_doc.py": "engines-tts.md",
+    "languages_doc.py": "languages.md",
+}
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -81,7 +86,7 @@ def test_a_stale_page_is_noticed_and_named(script: str, page: str, tmp_path: Pat
 def test_pages_on_engines_do_not_depend_on_what_a_machine_has(tmp_path: Path) -> None:
     """An empty home and no program to be found, Apertium's among them."""
     environment = {"HOME": str(tmp_path), "PATH": str(tmp_path), "XDG_DATA_HOME": str(tmp_path / "data")}
-    for script in ("engines_doc.py", "languages_doc.py"):
+    for script in ("auto_doc.py", "engines_doc.py", "languages_doc.py"):
         ran = run([sys.executable, str(ROOT / "scripts" / script), "--check"], environment, tmp_path)
         assert ran.returncode == 0, ran.stderr
 
@@ -140,9 +145,31 @@ def test_the_matrix_of_languages_tells_what_the_engines_tell() -> None:
     assert ("asr faster-whisper", "es") in ticked and ("asr pocketsphinx", "es") not in ticked
     for name, engine in own_engines():
         kind, _, short = name.partition(" ")
-        known = engine.languages(registry.build_options(engine, {}))
+        known = engine.languages(engine.options())
         if kind in ("asr", "tts") and short != "fake" and known is not None:
             assert {(name, languages.base(tag)) for tag in known} <= ticked
+
+
+def test_for_every_engine_is_told_what_was_run_with_versions_that_are_pinned() -> None:
+    text = (REFERENCE / "tested.md").read_text(encoding="utf-8")
+    rows = {m[0]: m[1] for m in re.findall(r"^\| ([a-z]+ `[^|]+?`) \| ([^|]+) \|", text, re.MULTILINE)}
+    named = {f"{kind} {name}" for kind, name in re.findall(r"^\| ([a-z]+) `([^`]+)` \|", text, re.MULTILINE)}
+    assert named >= {name for name, _ in own_engines() if not name.endswith(" fake")}
+    files = [ROOT / "requirements" / "core.txt", *(ROOT / "src/polydub/engines/locks").glob("*.cpu.txt")]
+    pinned = {pin for file in files for pin in re.findall(r"^([\w.-]+==[\d.]+\d)", file.read_text("utf-8"), re.MULTILINE)}
+    pinned |= {pin.replace("pyannote-audio", "pyannote.audio") for pin in pinned}
+    told = {f"{name}=={version}" for row in rows.values() for name, version in re.findall(r"([\w.-]+) (\d[\d.]*\d)", row)}
+    assert "torch==2.13.0" in told and told <= pinned
+    assert all((ROOT / path).exists() for path in re.findall(r"`(tests/[^`]+)`", text))
+
+
+def test_every_package_of_every_environment_is_listed_with_its_licence() -> None:
+    listed = set(
+        re.findall(r"^\| ([\w.-]+) \| [^|]+ \|", (REFERENCE / "environment-packages.md").read_text("utf-8"), re.MULTILINE)
+    )
+    locks = (ROOT / "src/polydub/engines/locks").glob("*.txt")
+    pins = {name for lock in locks for name in re.findall(r"^([\w.-]+)==", lock.read_text("utf-8"), re.MULTILINE)}
+    assert listed - {"package"} == {re.sub(r"[-_.]+", "-", name).lower() for name in pins}
 
 
 def notice_codes(source: str) -> Iterator[str]:
@@ -248,6 +275,7 @@ def shown_commands(page: Path) -> Iterator[str]:
 def parse(line: str) -> None:
     """Lets click take a command line apart without running it. Raises what click raises."""
     words = shlex.split(line, comments=True)[1:]
+    words = words[: words.index("|")] if "|" in words else words  # what comes after it is another program's
     command: click.Command = app
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         inner = command.get_command(click.Context(command), words.pop(0))
@@ -292,7 +320,7 @@ def scratch(sample: SampleFiles, tmp_path: Path) -> Path:
 
 def apertium_is_here() -> bool:
     engine = registry.get("mt", "apertium")
-    options = registry.build_options(engine, {})
+    options = engine.options()
     return engine.check(options).ready and "en>es" in (engine.languages(options) or ())
 
 

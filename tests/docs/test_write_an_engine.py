@@ -23,13 +23,12 @@ POLYDUB = [sys.executable, "-c", "from polydub.cli import main; main()"]
 OWN_PROCESS = """
 import sys
 from pathlib import Path
-from polydub.engines import registry
+from polydub.engines import environments, registry
 from polydub.engines.opening import opened
 from polydub.types import Part, Voice
 engine = registry.get("tts", "sine")
-options = registry.build_options(engine, {})
-weights = {"sine-notes": Path(sys.argv[1])}
-with opened(engine, options, weights, "cpu", Path(sys.executable)) as sine:
+python = environments.find(engine.environment, Path("nowhere")) if engine.environment else None
+with opened(engine, engine.options(), {"sine-notes": Path(sys.argv[1])}, "cpu", python) as sine:
     print(type(sine).__name__, [voice.name for voice in sine.voices("en")])
     sound = sine.synthesize(Part("Hello, hello, hello.", "en", Voice("sine", "low", "en")))
     spectrum = abs(__import__("numpy").fft.rfft(sound.samples[0]))
