@@ -81,8 +81,9 @@ ROOMS: Mapping[str, set[str]] = {
     "captioning": STORY | {"engines.base", "slowing", "speaking"},
     "recording": STORY | {"engines.base"},
     "speaking": STORY | {"engines.base", "recording"},
-    "pipeline": STORY | {"engines.base", "captioning", "listening", "matching", "mixing", "slowing", "speaking"},
-    "dubbing": STORY | {"engines.base", "choosing", "config", "listening", "pipeline", "report", "report.files"},
+    "lipsyncing": STORY | {"engines.base", "listening", "slowing", "speaking"},
+    "pipeline": STORY | {"engines.base", "captioning", "lipsyncing", "listening", "matching", "mixing", "slowing", "speaking"},
+    "dubbing": STORY | {"engines.base", "choosing", "config", "lipsyncing", "listening", "pipeline", "report", "report.files"},
     "standalone": STORY | {"engines.base", "choosing", "config", "listening", "mixing", "pipeline", "dubbing", "report"},
     "review": STORY | {"engines.base", "config", "pipeline", "dubbing", "report"},
     "streaming": STORY | {"engines.base", "config", "pipeline", "dubbing", "report"},
@@ -241,7 +242,7 @@ def libraries_stay_where_they_belong(module: Module) -> Iterator[str]:
 
 
 def the_environment_is_read_in_config_only(module: Module) -> Iterator[str]:
-    passes_a_part_on = module.name == "engines.sidecar.process"
+    passes_a_part_on = module.name in ("engines.sidecar.process", "engines.lipsync.job")
     has_a_process_of_its_own = module.room == "engine" and "environment=" in module.source
     if module.room == "config" or passes_a_part_on or has_a_process_of_its_own:
         return

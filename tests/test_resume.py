@@ -79,6 +79,13 @@ CASES = {
         },
         ("wordings", "draft-fit", "slow-down", "retime", "burn", "drawable"),
     ),
+    "lips": Case(
+        {"tts": "fake", "separation": "none", "diarization": "none", "lip_sync": "fake,faces=fake"},
+        (
+            *("lip-index", "lip-cells", "find-faces", "lip-plan", "lip-sound", "lip-sync"),
+            *("lip-parts", "lip-encode", "lip-join"),
+        ),
+    ),
     "matched": Case(
         {"tts": "espeak-ng", "speakers": "2", "separation": "none", "download": "no"},
         ("portray", "audition", "near", "choose-voices"),
@@ -123,7 +130,7 @@ def films(clip: Callable[..., Path], spoken: Mapping[str, Film], tmp_path: Path)
     """By case; that of "given" has lines that are sped up, slowed down and left alone, in two voices."""
     talk = [(a, b - n % 3 * 0.6, f"{'ANNA' if n % 2 else 'BOB'}: {text}") for n, (a, b, text) in enumerate(long_talk(SECONDS))]
     film = Film(tmp_path, clip("film", seconds=SECONDS)).say(talk)
-    return {**spoken, "given": film, "pictured": film}
+    return {**spoken, "given": film, "pictured": film, "lips": film}
 
 
 def copied(film: Film, folder: Path) -> Film:

@@ -9,7 +9,7 @@ from polydub.slowing import Footage
 from polydub.speaking import Said
 from polydub.stages import subtitling
 from polydub.stages.subtitling import Captions
-from polydub.types import Artifact, Notice
+from polydub.types import Artifact, Notice, Source
 from polydub.wants import Wanted
 
 Subtitles = tuple[subtitling.SubtitleFile, ...]
@@ -42,8 +42,8 @@ def check_drawing(run: Run, film: Footage, want: Wanted) -> None:
     run.step(subtitling.drawable, film.source, letters, want.picture.font)
 
 
-def start_captions(run: Run, film: Footage, said: Said, want: Wanted) -> Captioning:
-    """Begins to write the wanted subtitles, and to draw them."""
+def start_captions(run: Run, film: Footage, said: Said, want: Wanted, picture_of: Source | None = None) -> Captioning:
+    """Begins to write the wanted subtitles, and to draw them: into the film's picture, or that of `picture_of`."""
     script, delivery = film.listened.given.script, want.delivery
     texts, sources = {p.id: p.text for p in said.phrases}, {line.id: line.source_text for line in film.lines}
     kinds = {
@@ -58,7 +58,7 @@ def start_captions(run: Run, film: Footage, said: Said, want: Wanted) -> Caption
     files = [run.start(subtitling.subtitle, *kinds[name], delivery.subs_formats) for name in wished if kinds[name][0]]
     picture = None
     if want.picture.burn_in != "none" and film.source.of("video"):
-        picture = run.start(subtitling.burn, film.source, *kinds[want.picture.burn_in], want.picture.font)
+        picture = run.start(subtitling.burn, picture_of or film.source, *kinds[want.picture.burn_in], want.picture.font)
     elif want.picture.burn_in != "none":
         run.note(Notice("no-picture", "there is no picture to draw subtitles into"))
     return Captioning(tuple(files), picture)

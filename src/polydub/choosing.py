@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
-from polydub.engines import environments, registry
+from polydub.engines import devices, environments, preferences, registry
 from polydub.engines.base import Environment, Kind, Weight
 from polydub.engines.pool import Tool
 from polydub.engines.registry import AUTO, Chosen, LackingWeights, Need
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from polydub.config import Loaded, Settings
 
 EMBEDDED = "embedded"  # diarization by polydub itself, with an embedding engine: "embedded:resemblyzer"
-# What `auto` takes, by mode. pyannote is the slowest, and its models lie behind a form: only who asks for the best gets it.
-DIARIZERS = {mode: ("pyannote",) * (mode == "high") + ("sherpa-onnx", EMBEDDED) for mode in ("low", "medium", "high")}
 NONE = "none"
+GIVEN = "given"  # recognition by nobody: what is said stands in a transcript
 
 
 @dataclass(frozen=True)
@@ -52,17 +51,17 @@ class Chooser:
         for kind, row in found.items():
             if isinstance(row, LackingWeights):
                 raise row
-            self._use(run, kind, row)
+            self._use(run, kind, wants.get(kind, registry.UNKNOWN), row)
 
     def listener(self, run: Run, language: str) -> None:
         """A recogniser of the dub takes the place of the source's; none does where nobody here understands it well."""
         run.tools.pop("asr", None)
-        order = [name for name in registry.PREFERENCE["asr"] if name != "pocketsphinx"]
+        order = [name for name in preferences.order("asr", self._loaded.settings.mode) if name != "pocketsphinx"]
         try:
             chosen = registry.choose(self._asked("asr"), replace(self._need("asr", language), order=order))
         except (Missing, UnsupportedLanguage):
             return
-        run.tools["asr"] = tool(chosen, self._loaded.settings.device)
+        run.tools["asr"] = tool(chosen)
 
     def _all(self, wants: Mapping[Kind, str]) -> dict[Kind, Chosen | LackingWeights]:
         """One for each kind, and an encoder of voices where diarization is done with one."""
@@ -80,9 +79,13 @@ class Chooser:
         if kind == "embedding":
             choice = registry.parse_choice(settings.diarization)
             return choice.options.get("model", AUTO) if choice.name == EMBEDDED else AUTO
+        if kind == "faces":  # an option of the lip-sync engine
+            choice = registry.parse_choice(settings.lip_sync)
+            given = {**config.engine_values(self._loaded, "lipsync", choice.name), **choice.options}
+            return str(given.get("faces") or registry.PREFERENCE[kind][0])
         asked = str(getattr(settings, config.CHOICES[kind])) if kind in config.CHOICES else AUTO
         if kind == "asr" and asked == AUTO and settings.asr_model:  # who names a model names the engine that has it
-            return next(name for name in registry.PREFERENCE[kind] if registry.get(kind, name).models)
+            return _with_model(settings.asr_model)
         return AUTO if asked == NONE else asked
 
     def _need(self, kind: Kind, language: str) -> Need:
@@ -102,38 +105,41 @@ class Chooser:
         def python(environment: Environment) -> Path | None:
             return environments.find(environment, settings.environments_home)
 
-        order = DIARIZERS[settings.mode] if kind == "diarization" else None
-        return Need(kind, language, settings.offline, options, order, settings.mode, find, python)
+        need = Need(kind, language, settings.offline, options, None, settings.mode, find, python, settings.device)
+        return replace(need, free=devices.free_mib) if settings.check_memory else need
 
     def _choose(self, kind: Kind, language: str) -> Chosen | LackingWeights:
-        asked, need = self._asked(kind), self._need(kind, language)
+        asked, need, key = self._asked(kind), self._need(kind, language), _key(kind, language)
+        if (kind, asked) == ("asr", GIVEN):
+            raise BadSettings("--asr given allows no recognition, and no transcript was given", "give one with --transcript")
         try:
-            if asked != AUTO or kind not in self._kept:
+            if asked != AUTO or key not in self._kept:
                 return registry.choose(asked, need)
-            chosen = registry.choose(self._kept[kind], need)
+            chosen = registry.choose(self._kept[key], need)
         except LackingWeights as error:
             return error
         except UnsupportedLanguage:
-            if asked != AUTO or kind not in self._kept:
+            if asked != AUTO or key not in self._kept:
                 raise
-            for key in (kind, f"{kind}.reason", f"{kind}.substitute"):  # another language was told since
-                self._kept.pop(key, None)
+            for name in (key, f"{key}.reason", f"{key}.substitute"):  # another language was told since
+                self._kept.pop(name, None)
             return self._choose(kind, language)
-        said = self._kept.get(f"{kind}.substitute")
+        said = self._kept.get(f"{key}.substitute")
         if said and (better := registry.choose(AUTO, need).engine.info.name) != (mine := chosen.engine.info.name):
             said = f"{mine} stands in for {better}, which is better and here now: take it with --reconsider"
         notices = (Notice("substitute", said), *chosen.notices) if said else chosen.notices
-        return replace(chosen, reason=self._kept[f"{kind}.reason"], notices=notices)
+        return replace(chosen, reason=self._kept[f"{key}.reason"], notices=notices)
 
-    def _use(self, run: Run, kind: Kind, chosen: Chosen) -> None:
-        if self._asked(kind) == AUTO and kind not in self._kept:
+    def _use(self, run: Run, kind: Kind, language: str, chosen: Chosen) -> None:
+        key = _key(kind, language)
+        if self._asked(kind) == AUTO and key not in self._kept:
             model = getattr(chosen.options, "model", None)
             name = chosen.engine.info.name
-            self._kept[kind] = f"{name}:{model}" if model and chosen.engine.models else name
-            self._kept[f"{kind}.reason"] = chosen.reason
+            self._kept[key] = f"{name}:{model}" if model and chosen.engine.models else name
+            self._kept[f"{key}.reason"] = chosen.reason
             if said := next((n.text for n in chosen.notices if n.code == "substitute"), ""):
-                self._kept[f"{kind}.substitute"] = said
-        run.tools[kind] = tool(chosen, self._loaded.settings.device)
+                self._kept[f"{key}.substitute"] = said
+        run.tools[kind] = tool(chosen)
         run.note(*chosen.notices)
 
     def _agreed(self, lacking: Sequence[Weight]) -> bool:
@@ -164,16 +170,27 @@ class Chooser:
         self._person.progress(Progress(f"pull {name}", done, total))
 
 
+def _key(kind: Kind, language: str) -> str:
+    """Under which name a choice is kept: what translates and speaks may be another for each language."""
+    return f"{kind} {language}" if kind in ("mt", "tts") else kind
+
+
 def _lacking(row: Chosen | LackingWeights) -> Sequence[Weight]:
     return row.weights if isinstance(row, LackingWeights) else row.lacking
 
 
-def tool(chosen: Chosen, device: str) -> Tool:
+def tool(chosen: Chosen) -> Tool:
     """A chosen engine as a run needs it."""
-    engine = chosen.engine
-    place = device if device in engine.info.devices else "cpu"
-    identity = registry.identity(engine, chosen.options, place, chosen.python, _revisions(chosen))
-    return Tool(engine, chosen.options, identity, place, chosen.weights, chosen.reason, chosen.python)
+    identity = registry.identity(chosen.engine, chosen.options, chosen.device, chosen.python, _revisions(chosen))
+    reason = chosen.reason if chosen.device == devices.CPU else f"{chosen.reason}; it works on {chosen.device}"
+    return Tool(chosen.engine, chosen.options, identity, chosen.device, chosen.weights, reason, chosen.python)
+
+
+def _with_model(model: str) -> str:
+    """The recogniser that has a model of this name; the first that has models where nobody knows the name."""
+    known = {name: registry.get("asr", name).models for name in preferences.order("asr", "medium")}
+    first = next(name for name, models in known.items() if models)
+    return next((name for name, models in known.items() if any(model in names for names in models.values())), first)
 
 
 def _revisions(chosen: Chosen) -> Mapping[str, str]:
@@ -187,13 +204,16 @@ def _revisions(chosen: Chosen) -> Mapping[str, str]:
 
 
 def check_choices(settings: Settings) -> None:
-    """Raises BadSettings, UnknownEngine or MissingExtra when an engine that was chosen by name is not there."""
+    """Raises BadSettings, UnknownEngine or MissingExtra when an engine or a device that was chosen by name is not there."""
     from polydub import config
 
+    devices.require(settings.device)
     for name in get_args(config.EngineKind):
         kind = cast("Kind", name)
         choice = registry.parse_choice(str(getattr(settings, config.CHOICES[kind])))
-        if choice.name == AUTO or (choice.name == NONE and kind in ("diarization", "separation")):
+        if choice.name == AUTO or (choice.name == NONE and kind in ("diarization", "separation", "lipsync")):
+            continue
+        if (kind, choice.name) == ("asr", GIVEN):
             continue
         engine = registry.get(kind, choice.name)
         if kind == "asr" and settings.asr_model and "model" not in engine.options.model_fields:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polydub import languages, listening
+from polydub import languages, lipsyncing, listening
 from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool
@@ -174,6 +174,8 @@ def check_together(settings: Settings) -> None:
                 "subtitles of one language in the picture do not suit a film of several",
                 "use --burn-in source, or no --together",
             )
+        if settings.lip_sync != NONE:
+            raise BadSettings("lips that move to one language fit no other", "leave --together or --lip-sync out")
 
 
 def check_file(path: Path) -> None:
@@ -217,7 +219,7 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
         s.check_speech,
         Wording(s.shorten),
         Timing(s.min_rate, s.max_rate, s.early_s, s.gap_s, s.comfortable_rate),
-        Picture(s.max_slowdown if s.stretch_video else 1.0, s.burn_in, _adopted(s.font, "font file", store)),
+        picture_of(s, store),
         mixing_of(s),
         Delivery(s.format, s.subs, tuple(s.subs_format), s.together, s.bilingual, s.word_times),
     )
@@ -245,6 +247,13 @@ def _adopted(file: Path | None, what: str, store: Store) -> Artifact | None:
     if not file.is_file():
         raise BadInput(f"there is no {what} {file}", "check the name")
     return store.adopt(file)
+
+
+def picture_of(settings: Settings, store: Store) -> Picture:
+    """What the settings let happen to the picture."""
+    s = settings
+    slowest = s.max_slowdown if s.stretch_video else 1.0
+    return Picture(slowest, s.burn_in, _adopted(s.font, "font file", store), s.lip_sync != NONE, s.strict_plugins)
 
 
 def mixing_of(settings: Settings) -> Mixing:
@@ -342,6 +351,7 @@ def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
         if speech and not any(read.texts.get(s.id, s.text).strip() for s in speech):
             raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
         choose = Chooser(replace(loaded, settings=settings.model_copy(update={"download": "no"})), {})
+        lipsyncing.ready(run, want, choose)
         choose(run, {"tts": target})
         needed: dict[Kind, str] = listening.kinds(read, want, matching=matches(run, want))
         missing = untranslated(read)

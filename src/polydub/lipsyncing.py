@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from polydub.engines.registry import UNKNOWN
-from polydub.errors import EngineFailed, Missing
+from polydub.errors import EngineFailed, Missing, UnreadableMedia
 from polydub.listening import Choose
 from polydub.runner import Run
 from polydub.slowing import Footage
@@ -27,28 +26,36 @@ class Lips:
     source: Source
 
 
-def ready(run: Run, film: Footage, want: Wanted, choose: Choose) -> bool:
-    """Whether mouths can be moved in this film; if not, why not is told.
+def ready(run: Run, want: Wanted, choose: Choose) -> bool:
+    """Whether mouths are to be moved, and what does that is here; if not, it is told.
 
     Raises, under --strict-plugins, what is missing; BadSettings and UnknownEngine for a wrong choice in any case.
     """
     if not want.picture.lip_sync:
-        return False
-    if not film.source.of("video"):
-        run.note(Notice("no-picture", "there is no picture to move lips in"))
         return False
     try:
         choose(run, {"lipsync": UNKNOWN, "faces": UNKNOWN})
     except Missing as error:
         if want.picture.strict_plugins:
             raise
-        run.note(Notice("lip-sync-missing", f"{NEITHER}: {error.message}; {error.hint}" if error.hint else f"{NEITHER}: {error.message}"))
+        run.note(Notice("lip-sync-missing", f"{NEITHER}: {error.message}" + (f" ({error.hint})" if error.hint else "")))
         return False
     return True
 
 
 def lip_synced(run: Run, film: Footage, said: Said) -> Lips | None:
-    """The film's picture with mouths that move to what is `said`; None when it stays as it is."""
+    """The film's picture with mouths that move to what is `said`; None when it stays as it is, which is told."""
+    try:
+        return _synced(run, film, said)
+    except (EngineFailed, UnreadableMedia, Missing) as error:  # a dub with the old picture is better than none
+        run.note(Notice("lip-sync-failed", f"{NEITHER}: {error.message}"))
+        return None
+
+
+def _synced(run: Run, film: Footage, said: Said) -> Lips | None:
+    if not film.source.of("video"):
+        run.note(Notice("no-picture", "there is no picture to move lips in"))
+        return None
     picture = run.step(lipsync.survey, film.source)
     if picture.refused:
         run.note(Notice("lip-sync-picture", f"{NEITHER}: the picture cannot be changed, since {picture.refused}"))
@@ -99,13 +106,12 @@ def soundings(stretch: lipsync.Stretch, said: Said) -> tuple[lipsync.Sounding, .
     span = stretch.span
     near = [p for p in said.placed if Span(p.start, p.start + p.duration).overlap(span) > 0]
     return tuple(
-        lipsync.Sounding(said.takes[p.id].sound, round((p.start - span.start) * RATE_HZ), said.takes[p.id].loudness)
+        lipsync.Sounding(
+            said.takes[p.id].sound, _samples(p.start - span.start), _samples(p.duration), said.takes[p.id].loudness
+        )
         for p in sorted(near, key=lambda p: p.start)
     )
 
 
-def shown(film: Footage, lips: Lips | None) -> Footage:
-    """The film as subtitles are drawn into it: with the moving mouths, where there are any."""
-    return replace(film, source=lips.source) if lips else film
-
-
+def _samples(time_s: float) -> int:
+    return round(time_s * RATE_HZ)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from polydub import captioning, languages, listening, mixing
+from polydub import captioning, languages, lipsyncing, listening, mixing
 from polydub.captioning import Subtitles
 from polydub.engines.base import Usage
 from polydub.errors import BadSettings, NoSpeech
@@ -55,6 +55,7 @@ class Cast:
 
 def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     """Dub one film into one language. Finished calls are remembered; only what changed is done again."""
+    moves = lipsyncing.ready(run, want, choose)  # what is missing is told before anything takes long
     film = footage(run, video, want, choose)
     given = film.listened.given.script
     if not any(speakable(line.text) for line in film.lines):
@@ -72,12 +73,13 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     if recogniser:
         run.tools["asr"] = recogniser
 
-    captions = captioning.start_captions(run, film, said, want)
+    lips = lipsyncing.lip_synced(run, film, said) if moves else None
+    captions = captioning.start_captions(run, film, said, want, lips.source if lips else None)
     sounds = mixing.lay(run, film.listened, film.lines, mixing.Dubbed(said.placed, said.takes), want)
     mastered = mixing.mastered(run, sounds, want.mixing)
     run.record("aim", mastered.aim)
     run.record("coded", mastered.coded_lu)
-    picture = captions.picture.result() if captions.picture else None
+    picture = captions.picture.result() if captions.picture else lips.picture if lips else None
     made = Result(want.target, film, cast, said, sounds, mastered, captions.subtitles(), picture, None, {})
     if not want.delivery.together:
         made = replace(made, film=start_film(run, [made], want).result())

@@ -49,12 +49,15 @@ class Wording:
 class Picture:
     """What may happen to the picture. `max_slowdown`: largest factor by which it is slowed down, 1 = never.
 
-    Attributes: burn_in: subtitles drawn into the picture. font: file to draw them with; None = one of the system's.
+    Attributes: burn_in: subtitles drawn into the picture. font: file to draw them with; None = one of the system's. lip_sync:
+    mouths move to the dub. strict_plugins: what does that must be here.
     """
 
     max_slowdown: float = 1.0
     burn_in: Literal["none", "source", "target", "both"] = "none"
     font: Artifact | None = None
+    lip_sync: bool = False
+    strict_plugins: bool = False
 
 
 @dataclass(frozen=True, slots=True)

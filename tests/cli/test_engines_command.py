@@ -70,11 +70,38 @@ def polydub(folder: Path, *arguments: str) -> Told:
 
 
 def test_the_table_says_which_environment_is_missing_and_what_mends_it(folder: Path) -> None:
-    rows = {row["name"]: row for row in polydub(folder, "engines", "--json").json}
-    assert rows["toy"]["ready"] and rows["broken-toy"]["ready"]
-    absent = rows["absent-toy"]
-    assert not absent["ready"] and "environment is not installed" in absent["reason"]
-    assert absent["fix"] == "polydub engines install absent-toy"
+    rows = {row["name"]: row for row in polydub(folder, "engines", "--json").json["engines"]}
+    assert {name: rows[name]["status"] for name in ("toy", "broken-toy", "absent-toy")} == {
+        "toy": "ready",
+        "broken-toy": "ready",
+        "absent-toy": "needs-environment",
+    }
+    assert (rows["toy"]["hint"], rows["absent-toy"]["hint"]) == ("", "polydub engines install absent-toy")
+    assert rows["toy"]["languages"] == ["es"]
+
+
+def test_doctor_looks_at_environments_and_works_their_engines_only_when_asked_to(folder: Path) -> None:
+    quick = {row["name"]: row for row in polydub(folder, "doctor", "--json").json}
+    assert (quick["tts toy"]["state"], quick["tts broken-toy"]["state"]) == ("ok", "ok")
+    assert quick["tts toy"]["text"] == "ready; try it with: polydub doctor --deep"
+    told = polydub(folder, "doctor", "--deep", "--json")
+    deep = {row["name"]: row for row in told.json}
+    assert (told.status, deep["tts broken-toy"]["state"]) == (4, "bad")
+    assert deep["tts toy"]["text"].startswith("spoke 1.0 s in ")
+
+
+def test_doctor_tells_which_environments_are_outdated_or_not_complete(folder: Path) -> None:
+    made = folder / "environments/toys"
+    (made / "bin").mkdir(parents=True)
+
+    def told() -> dict[str, str]:
+        return next(row for row in polydub(folder, "doctor", "--json").json if row["name"] == "environment toys")
+
+    assert "interrupted" in told()["text"]
+    (made / "bin/python").touch()
+    facts = {"name": "toys", "variant": "cpu", "lock": "0" * 64}
+    (made / "polydub.json").write_text(json.dumps(facts))
+    assert (told()["state"], told()["text"]) == ("ok", "installed (cpu)"), "there is no lock to compare it with"
 
 
 def test_an_engine_is_tried_in_its_own_process(folder: Path) -> None:

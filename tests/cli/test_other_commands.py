@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from command_line import FAKES, TARGET, Call, files
 
+from polydub.cli.inspect import STATUSES
 from polydub.engines import registry
 from polydub.engines.base import Kind
 
@@ -156,18 +157,58 @@ class TestEngines:
         assert told.status == 0
         lines = told.out.splitlines()
         assert any(line.split()[:3] == ["tts", "espeak-ng", "ready"] for line in lines)
-        assert any(line.split()[:3] == ["mt", "openai", "missing"] for line in lines)
+        assert any(line.split()[:3] == ["mt", "openai", "needs-key"] for line in lines)
         assert "POLYDUB_OPENAI_API_KEY" in told.out
 
     def test_json_has_every_fact(self, polydub: Call) -> None:
-        rows = polydub("engines", "--json").json
-        names = {(row["kind"], row["name"]) for row in rows}
-        assert {("tts", "espeak-ng"), ("tts", "fake"), ("mt", "apertium"), ("mt", "openai"), ("mt", "fake")} <= names
-        keys = {"kind", "name", "ready", "summary", "licence", "network", "languages", "lacking", "reason", "fix"}
-        assert all(set(row) == keys for row in rows)
-        assert all(row["ready"] or row["reason"] for row in rows)
-        assert not any(row["ready"] and row["lacking"] for row in rows)
-        assert "es" in next(row for row in rows if row["name"] == "espeak-ng")["languages"]
+        told = polydub("engines", "--json").json
+        assert list(told) == ["engines"]
+        rows = told["engines"]
+        keys = ["kind", "name", "status", "licence", "weights", "languages", "devices", "memory", "hint"]
+        assert all(list(row) == keys for row in rows)
+        words = {"ready", "broken", *STATUSES.values()}
+        assert all(row["status"] in words for row in rows)
+        assert all((row["status"] == "ready") == (row["hint"] == "") for row in rows)
+        found = {(row["kind"], row["name"]): row for row in rows}
+        whisper = found["asr", "faster-whisper"]
+        assert whisper["devices"] == ["cpu", "cuda"] and set(whisper["memory"]) == {"host_mib", "accelerator_mib"}
+        small = next(w for w in whisper["weights"] if w["id"] == "faster-whisper-small")
+        assert small == small | {"here": False, "licence": "MIT", "commercial_use": True} and small["bytes"] > 10**8
+        assert "es" in found["tts", "espeak-ng"]["languages"] and found["tts", "fake"]["languages"] is None
+
+    @pytest.mark.parametrize(
+        ("kind", "names"),
+        [
+            ("asr", "faster-whisper kyutai openai sherpa-onnx pocketsphinx given"),
+            ("mt", "openai nllb opus-mt argos apertium"),
+            ("tts", "xtts vibevoice chatterbox piper kokoro openai espeak-ng"),
+            ("separation", "mdx23 demucs mask none"),
+            ("diarization", "pyannote sherpa-onnx embedded"),
+        ],
+    )
+    def test_json_has_a_row_for_every_engine_and_every_choice_without_one(self, polydub: Call, kind: str, names: str) -> None:
+        rows = polydub("engines", "--json").json["engines"]
+        assert set(names.split()) <= {row["name"] for row in rows if row["kind"] == kind}
+
+    def test_the_languages_of_all_models_are_listed_and_pairs_shortly(self, polydub: Call) -> None:
+        rows = {(row["kind"], row["name"]): row["languages"] for row in polydub("engines", "--json").json["engines"]}
+        assert {"en-US", "es-ES", "de-DE"} <= set(rows["tts", "piper"])
+        assert {"en>es", "es>en"} <= set(rows["mt", "opus-mt"])
+        assert len(rows["mt", "nllb"]) < 300 and "es" in rows["mt", "nllb"], "each to each: no pairs, but languages"
+
+    def test_a_verbose_table_tells_package_memory_and_weights(self, polydub: Call) -> None:
+        told = polydub("engines", "--verbose").out
+        assert "faster-whisper-large-v3: 3.1 GB, MIT\n" in told
+        assert "no commercial use" in told
+        assert "by coqui-tts " in told and " in the environment xtts\n" in told
+
+    def test_what_auto_takes_is_explained(self, polydub: Call) -> None:
+        told = polydub("engines", "--explain")
+        assert told.status == 0 and "asr, best first:\n  faster-whisper, needs-weights, all modes: " in told.out
+        rows = polydub("engines", "--explain", "--json").json
+        assert set(rows) == {"mode", "preferences"}
+        first = next(row for row in rows["preferences"] if row["kind"] == "separation")
+        assert (first["name"], first["modes"], first["status"]) == ("mdx23", ["high"], "needs-environment")
 
     def test_the_columns_stand_below_each_other(self, polydub: Call) -> None:
         lines = [line for line in polydub("engines").out.splitlines() if not line.startswith(" ")]
@@ -179,18 +220,18 @@ class TestEngines:
     def test_an_engine_without_its_weights_says_which_to_pull(self, polydub: Call) -> None:
         told = polydub("engines")
         found = [line.split() for line in told.out.splitlines()]
-        assert ["embedding", "resemblyzer", "weights", "missing"] in [words[:4] for words in found]
+        assert ["embedding", "resemblyzer", "needs-weights"] in [words[:3] for words in found]
         assert "mend it with: polydub models pull resemblyzer\n" in told.out
-        rows = {(row["kind"], row["name"]): row for row in polydub("engines", "--json").json}
+        rows = {(row["kind"], row["name"]): row for row in polydub("engines", "--json").json["engines"]}
         row = rows["embedding", "resemblyzer"]
-        assert (row["ready"], row["lacking"]) == (False, ["resemblyzer"])
-        assert row["fix"] == "polydub models pull resemblyzer"
+        assert (row["status"], [(w["id"], w["here"]) for w in row["weights"]]) == ("needs-weights", [("resemblyzer", False)])
+        assert row["hint"] == "polydub models pull resemblyzer"
 
     def test_an_engine_with_its_weights_is_ready(self, polydub: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         put_holes(Path("weights"), "embedding", "resemblyzer")
         monkeypatch.setenv("POLYDUB_MODELS", "weights")
-        rows = {row["name"]: row for row in polydub("engines", "--json").json if row["kind"] == "embedding"}
-        assert (rows["resemblyzer"]["ready"], rows["resemblyzer"]["lacking"]) == (True, [])
+        row = next(row for row in polydub("engines", "--json").json["engines"] if row["name"] == "resemblyzer")
+        assert (row["status"], row["hint"], row["weights"][0]["here"]) == ("ready", "", True)
 
     def test_of_several_models_the_one_whose_weights_are_here_counts(
         self, polydub: Call, monkeypatch: pytest.MonkeyPatch
@@ -198,13 +239,13 @@ class TestEngines:
         put_holes(Path("weights"), "asr", "faster-whisper", model="base")
         monkeypatch.setenv("POLYDUB_MODELS", "weights")
 
-        def row() -> tuple[bool, list[str]]:
-            found = next(r for r in polydub("engines", "--json").json if r["name"] == "faster-whisper")
-            return found["ready"], found["lacking"]
+        def row() -> tuple[str, str]:
+            found = next(r for r in polydub("engines", "--json").json["engines"] if r["name"] == "faster-whisper")
+            return found["status"], found["hint"]
 
-        assert row() == (True, [])
+        assert row() == ("ready", "")
         monkeypatch.setenv("POLYDUB_ASR_MODEL", "tiny")
-        assert row() == (False, ["faster-whisper-tiny"])
+        assert row() == ("needs-weights", "polydub models pull faster-whisper-tiny")
 
     def test_voices_of_a_language_are_listed(self, polydub: Call) -> None:
         assert "high" in polydub("engines", "--voices", "Spanish", "--tts", "fake").out
@@ -220,7 +261,7 @@ class TestDoctor:
         told = polydub("doctor", "--json")
         rows = {row["name"]: row for row in told.json}
         assert all(set(row) == {"name", "state", "text", "fix"} for row in told.json)
-        assert {"ffmpeg", "disk"} <= set(rows)
+        assert {"ffmpeg", "disk", "device", "memory"} <= set(rows)
         for name in ("vad silero", "asr fake", "align syllables", "embedding fingerprint", "separation mask", "tts espeak-ng"):
             assert rows[name]["state"] == "ok", rows[name]
             assert rows[name]["text"].endswith(" s")

@@ -25,8 +25,6 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[t
 
 
 ALL = {" ".join(path): command for path, command in commands(app)}
-# Settings whose engines come later: a flag that does nothing is a lie.
-LATER = {"--lip-sync", "--lipsync"}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -40,11 +38,6 @@ def test_the_help_of_every_command_names_every_flag_and_argument(polydub: Call, 
             assert parameter.help, f"{parameter.opts[0]} has no help"
         else:
             assert parameter.make_metavar(click.Context(ALL[name])) in told.out
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_no_command_offers_a_flag_that_does_nothing_yet(name: str) -> None:
-    assert not LATER & {flag for parameter in ALL[name].params for flag in parameter.opts}
 
 
 def test_dub_has_every_flag_of_the_issue() -> None:

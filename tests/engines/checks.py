@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from polydub.audio.signal import resample
-from polydub.types import HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Samples, Segment, Span, Word
+from polydub.types import HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Samples, Segment, Span, Turn, Word
 
 FAR_BELOW = 1e-4  # of the mixture's energy: -40 dB
 GATE_S = 0.5  # round a span, within which dialogue may fade
@@ -83,6 +83,15 @@ def check_words(found: Sequence[Word], text: str, duration: float) -> None:
     assert all(a.start <= b.start and a.end <= b.end for a, b in pairwise(found))
     for word in found:
         _inside(word, Span(0.0, duration))
+
+
+def check_turns(found: Sequence[Turn], duration: float) -> None:
+    """In order, inside the sound, each of somebody."""
+    assert [turn.start for turn in found] == sorted(turn.start for turn in found)
+    for turn in found:
+        _inside(turn, Span(0.0, duration))
+        assert turn.start < turn.end
+        assert turn.speaker
 
 
 def check_rows(rows: Samples, windows: Sequence[Span]) -> None:

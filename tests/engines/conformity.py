@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,35 @@ from polydub.engines.base import KINDS, Engine, Kind, Options, Weights
 from polydub.engines.opening import opened
 from polydub.engines.registry import Broken, build_options, engines
 
-ROWS = [(kind, name) for kind in KINDS for name in engines(kind)]
+Having = Callable[[Engine], bool]
+Marks = tuple[pytest.MarkDecorator, ...]
+ROWS: list[tuple[Kind, str]] = [(kind, name) for kind in KINDS for name in engines(kind)]
 
 
-def each(*kinds: Kind, having: Callable[[Engine], bool] = lambda engine: True) -> pytest.MarkDecorator:
+def each(*kinds: Kind, having: Having = lambda engine: True) -> pytest.MarkDecorator:
     """The test gets `kind` and `name` of every engine, or of those of some kinds that are as `having` says."""
-    rows = [row for row in ROWS if (not kinds or row[0] in kinds) and _is(row, having)]
-    return pytest.mark.parametrize(("kind", "name"), rows, ids=[f"{kind}:{name}" for kind, name in rows])
+    return _rows(kinds, having, lambda engine: ())
+
+
+def running(*kinds: Kind, having: Having = lambda engine: True) -> pytest.MarkDecorator:
+    """As `each`, for tests that load the engine: those with an environment of their own are `neural` and `slow`."""
+    apart = (pytest.mark.neural, pytest.mark.slow)
+    return _rows(kinds, having, lambda engine: apart if engine.environment else ())
+
+
+def _rows(kinds: Sequence[Kind], having: Having, marks: Callable[[Engine], Marks]) -> pytest.MarkDecorator:
+    rows: list[Any] = []
+    for kind, name in ROWS:
+        if (not kinds or kind in kinds) and _is((kind, name), having):
+            engine = engines(kind)[name]
+            worn = () if isinstance(engine, Broken) else marks(engine)
+            rows.append(pytest.param(kind, name, id=f"{kind}:{name}", marks=worn))
+    return pytest.mark.parametrize(("kind", "name"), rows)
+
+
+def has(feature: str) -> Having:
+    """For `having`: the engine has the feature."""
+    return lambda engine: feature in engine.info.features
 
 
 def _is(row: tuple[Kind, str], having: Callable[[Engine], bool]) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from conformity import Ready, usable
 from polydub import models
 from polydub.engines.base import Engine, Kind, Weights
 from polydub.engines.registry import build_options
+from tiny_weights import python_of, tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where real weights may lie: what `polydub models pull ID --models build/models` fetched, and the shared data.
@@ -19,18 +21,76 @@ HOMES = (
     Path(os.environ.get("POLYDUB_SHARED_DATA") or ROOT / "../shared/data").resolve() / "models",
 )
 
-# Where environments may lie: what `polydub engines install NAME --environments build/engines` made.
-ENVIRONMENTS = Path(os.environ.get("POLYDUB_TEST_ENVIRONMENTS") or ROOT / "build/engines").resolve()
+
+@dataclass(frozen=True)
+class Made:
+    """What an engine runs with where its real weights are not: option values, and folders by the ids of weights."""
+
+    values: Mapping[str, object]
+    weights: Weights = field(default_factory=dict[str, Path])
 
 
-def _tiny_whisper(folder: Path) -> Mapping[str, object]:
+def _tiny_whisper(folder: Path) -> Made:
     from tiny_whisper import write_tiny_whisper
 
-    return {"model": str(write_tiny_whisper(folder))}
+    return Made({"model": str(write_tiny_whisper(folder))})
 
 
-# Engines that run on random weights made here, in the folder given: the option values that name them.
-MADE: Mapping[tuple[Kind, str], Callable[[Path], Mapping[str, object]]] = {("asr", "faster-whisper"): _tiny_whisper}
+def _tiny_unas(folder: Path) -> Made:
+    from test_separation import tiny_unas
+
+    return Made({}, {"ul-unas": tiny_unas(folder)})
+
+
+def _tiny_deepfilternet(folder: Path) -> Made:
+    from test_separation import tiny_weights as tiny_nets
+
+    return Made({}, {"deepfilternet3": tiny_nets(folder, 1, 1)})
+
+
+def _checkout(name: str, **values: object) -> Callable[[Path], Made]:
+    """A stand-in for the checkout of a lip-syncing program."""
+
+    def make(folder: Path) -> Made:
+        from lipsync_stand_in import checkout
+
+        return Made({"folder": checkout(name, folder / "checkout"), **values})
+
+    return make
+
+
+def _apart(environment: str, script: str, part: str = "", **values: object) -> Callable[[Path], Made]:
+    """Weights that the engine's own libraries have written, and its option `model` that names them."""
+    return lambda _: Made({"model": str(tiny(environment, script) / part), "threads": 1, **values})
+
+
+# Engines that run on weights made here, random ones or such that know a few notes, where the real ones are not.
+MADE: Mapping[tuple[Kind, str], Callable[[Path], Made]] = {
+    ("asr", "faster-whisper"): _tiny_whisper,
+    ("asr", "kyutai"): _apart("transformers", "kyutai"),
+    ("asr", "sherpa-onnx"): _apart("sherpa-onnx", "sherpa_asr", "tdt"),
+    ("diarization", "pyannote"): _apart("pyannote", "pyannote_pipelines", "vbx"),
+    ("diarization", "sherpa-onnx"): _apart("sherpa-onnx", "sherpa_diarization"),
+    ("separation", "deepfilternet"): _tiny_deepfilternet,
+    ("separation", "demucs"): _apart("separation", "htdemucs", "one"),
+    ("separation", "mdx23"): _apart("separation", "mdx23", members="roformer:mel.ckpt"),
+    ("separation", "ul-unas"): _tiny_unas,
+    ("lipsync", "latentsync"): _checkout("latentsync"),
+    ("lipsync", "musetalk"): _checkout("musetalk"),
+    ("lipsync", "wav2lip"): _checkout("wav2lip", smooth=False),
+    ("mt", "argos"): _apart("ctranslate2", "argos", max_length=24),
+    ("mt", "nllb"): _apart("ctranslate2", "nllb", max_length=24),
+    ("mt", "opus-mt"): _apart("ctranslate2", "opus_mt", max_length=24),
+    ("tts", "kokoro"): _apart("kokoro", "kokoro"),
+    ("tts", "piper"): _apart("piper", "piper_voices"),
+    ("tts", "vibevoice"): _apart("transformers", "vibevoice", "ends", num_steps=4),
+    ("tts", "xtts"): _apart("xtts", "xtts", agree_terms=True),
+}
+# Engines for which no small weights can be made.
+NOT_MADE: Mapping[tuple[Kind, str], str] = {
+    ("tts", "chatterbox"): "weights of its only size take 3 GB, and random ones never end a sentence; "
+    "tests/neural/test_chatterbox.py works its library with fewer layers",
+}
 
 
 @pytest.fixture(scope="session")
@@ -38,21 +98,27 @@ def weights_of() -> Callable[[Engine, Any], Weights]:
     """`weights_of(engine, options)`: the folders of its real weights by id; the test is skipped where some are not here."""
 
     def find(engine: Engine, options: Any) -> Weights:
-        found = {w.id: next((p for home in HOMES if (p := models.find(w, home))), None) for w in engine.weights(options)}
-        lacking = [id for id, folder in found.items() if folder is None]
+        found = real_weights(engine, options)
+        lacking = [weight.id for weight in engine.weights(options) if weight.id not in found]
         if lacking:
             pytest.skip(f"not run: no weights (polydub models pull {' '.join(lacking)} --models build/models)")
-        return {id: folder for id, folder in found.items() if folder}
+        return found
 
     return find
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind, str], Mapping[str, object] | None]:
-    """Option values that name weights made here; None for an engine that has none such."""
-    known: dict[tuple[Kind, str], Mapping[str, object]] = {}
+def real_weights(engine: Engine, options: Any) -> Weights:
+    """Those of its weights that are here."""
+    places = {weight.id: [models.find(weight, home) for home in HOMES] for weight in engine.weights(options)}
+    return {id: folder for id, found in places.items() if (folder := next(filter(None, found), None))}
 
-    def make(kind: Kind, name: str) -> Mapping[str, object] | None:
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind, str], Made | None]:
+    """What an engine runs with on weights made here; None for an engine that has none such."""
+    known: dict[tuple[Kind, str], Made] = {}
+
+    def make(kind: Kind, name: str) -> Made | None:
         if (kind, name) in MADE and (kind, name) not in known:
             known[kind, name] = MADE[kind, name](tmp_path_factory.mktemp(name))
         return known.get((kind, name))
@@ -63,38 +129,34 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind, str], Mapp
 @pytest.fixture(scope="session")
 def python_for() -> Callable[[Engine], Path | None]:
     """The Python of an engine's environment, None when it has none; the test is skipped where it is not installed."""
-
-    def find(engine: Engine) -> Path | None:
-        if engine.environment is None:
-            return None
-        name = engine.environment.name
-        python = ENVIRONMENTS / name / "bin/python"
-        if not python.exists():
-            pytest.skip(f"not run: no environment (polydub engines install {name} --environments build/engines)")
-        return python
-
-    return find
+    return lambda engine: python_of(engine.environment.name) if engine.environment else None
 
 
 @pytest.fixture
 def ready(
     weights_of: Callable[[Engine, Any], Weights],
-    made: Callable[[Kind, str], Mapping[str, object] | None],
+    made: Callable[[Kind, str], Made | None],
     python_for: Callable[[Engine], Path | None],
 ) -> Callable[[Kind, str], Ready]:
-    """`ready(kind, name)`: the engine as it can run here, on real or on made weights; else the test is skipped."""
+    """`ready(kind, name)`: the engine as it can run here, on real weights or on made ones; else the test is skipped."""
 
     def get(kind: Kind, name: str) -> Ready:
         engine = usable(kind, name)
         if engine.info.network:
-            pytest.skip(f"not run: {name} uses the network")
-        values = made(kind, name)
-        options = build_options(engine, values or {})
+            pytest.skip(f"not run: {name} uses the network; its own tests ask a server of theirs")
+        python = python_for(engine)
+        options = build_options(engine, {})
         available = engine.check(options)
+        real = real_weights(engine, options)
+        whole = available.ready and len(real) == len(engine.weights(options))
+        given = None if whole else made(kind, name)
+        if given:
+            return Ready(engine, build_options(engine, given.values), given.weights, True, python)
+        if not whole and (kind, name) in NOT_MADE:
+            pytest.skip(f"not run: {NOT_MADE[kind, name]}")
         if not available.ready:
             pytest.skip(f"not run: {available.reason}")
-        python = python_for(engine)
-        return Ready(engine, options, weights_of(engine, options), values is not None, python)
+        return Ready(engine, options, weights_of(engine, options), False, python)
 
     return get
 

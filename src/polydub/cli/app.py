@@ -17,7 +17,7 @@ COMMANDS = {
     "eval": ("evaluate", "Measure how good a dub is."),
     "sample": ("sample", "Make a small video to try things with."),
     "engines": ("engines", "Show the engines: what is there, what is missing, what mends it."),
-    "doctor": ("inspect", "Check programs, engines, disk and settings."),
+    "doctor": ("doctor", "Check programs, engines, disk and settings."),
     "models": ("models", "List, pull, verify and remove model weights."),
     "config": ("settings", "Show the settings and where they come from."),
     "clean": ("settings", "Delete remembered work."),

@@ -23,7 +23,8 @@ SETTINGS = (
     "models", "download", "mode", "device", "audio_track", "no_translate", "max_rate", "min_rate",
     "comfortable_rate", "early_s", "gap_s", "shorten", "stretch_video", "max_slowdown",
     "loudness", "lufs", "ducking_db", "ducking_attack_s", "ducking_release_s", "perspective", "audio_bit_rate_kbps",
-    "subs", "subs_format", "bilingual", "word_times", "burn_in", "font", "together", "format", "output", "store", "offline",
+    "subs", "subs_format", "bilingual", "word_times", "burn_in", "font", "lip_sync", "strict_plugins",
+    "together", "format", "output", "store", "offline",
     "strict", "jobs",
 )  # fmt: skip
 

@@ -13,6 +13,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from polydub.cli import inspect, output
+from polydub.cli.doctor import Depth, tried
+from polydub.cli.explain import explained
 from polydub.cli.inspect import Row
 from polydub.cli.options import common, read, settings_options
 from polydub.config import Loaded, engine_values
@@ -34,9 +36,10 @@ class _Name(click.ParamType[str]):
 @click.group(invoke_without_command=True)
 @click.option("--voices", metavar="LANGUAGE", help="List the voices for a language instead.")
 @click.option("--tts", default="auto", show_default=True, help="The engine whose voices to list.")
+@click.option("--explain", is_flag=True, help="Show what auto takes in each mode instead, and why.")
 @common
 @click.pass_context
-def engines(context: click.Context, voices: str | None, tts: str, **given: Any) -> int:
+def engines(context: click.Context, voices: str | None, tts: str, explain: bool, **given: Any) -> int:
     """Show the engines: what is there, what is missing, and the one command that mends it.
 
     Some engines need an environment of their own: packages that do not go together with polydub's.
@@ -46,9 +49,11 @@ def engines(context: click.Context, voices: str | None, tts: str, **given: Any) 
     loaded = read({}, given["job"])
     if voices:
         return _show_voices(voices, tts, loaded, given["as_json"])
+    if explain:
+        return explained(loaded, given["as_json"])
     found = inspect.rows(loaded)
     if given["as_json"]:
-        output.result_json([asdict(row) for row in found])
+        output.result_json({"engines": [row.facts() for row in found]})
         return 0
     wide = [max(len(cells[n]) for cells in map(_cells, found)) for n in range(3)]
     for row in found:
@@ -122,7 +127,8 @@ def test(names: tuple[str, ...], **given: Any) -> int:
     """
     loaded = _read(given, "environments", "models", "device")
     wanted = {(engine.info.kind, engine.info.name) for engine in _engines(names)}
-    checks = [inspect.tried(row, loaded) for row in inspect.rows(loaded) if (row.kind, row.name) in wanted]
+    depth = Depth(online=not loaded.settings.offline)
+    checks = [tried(row, loaded, depth) for row in inspect.rows(loaded) if (row.kind, row.name) in wanted]
     if given["as_json"]:
         output.result_json([asdict(check) for check in checks])
     for check in checks if not given["as_json"] else ():
@@ -193,22 +199,37 @@ def _pip_is_heard(verbose: bool) -> Generator[None]:
 
 
 def _cells(row: Row) -> tuple[str, str, str]:
-    return row.kind, row.name, row.state
+    return row.kind, row.name, row.status
 
 
 def _lines(row: Row, wide: Iterable[int], verbose: bool) -> Iterable[str]:
     cells = " ".join(f"{cell:<{width}}" for cell, width in zip(_cells(row), wide, strict=True))
-    network = ", uses the network" if row.network else ""
-    yield f"{cells} {_spoken(row)}{network}; {row.licence}"
-    if verbose and row.summary:
-        yield f"     {row.summary}"
-    if verbose and row.languages:
-        yield f"     {' '.join(row.languages)}"
+    facts = [_spoken(row) + ", network" * row.network, row.licence if verbose else row.licence.partition(";")[0]]
+    yield f"{cells} {'; '.join(filter(None, facts))}"
+    if verbose:
+        yield from (f"     {text}" for text in _more(row) if text)
     if not row.ready:
-        yield f"     {row.reason}" + (f"; mend it with: {row.fix}" if row.fix else "")
+        reason = row.reason if verbose or row.status not in inspect.PLAIN else ""
+        yield "     " + "; ".join(filter(None, [reason, f"mend it with: {row.hint}" if row.hint else ""]))
+
+
+def _more(row: Row) -> Iterable[str]:
+    """What --verbose says besides."""
+    from polydub.models import size
+
+    host, accelerator = row.memory_mib
+    yield row.summary
+    yield f"by {row.package}" if row.package else ""
+    yield f"takes about {host} MiB of memory" + f", or {accelerator} MiB of a card's" * bool(accelerator) if host else ""
+    for weight, here in row.weights:
+        use = "" if weight.commercial_use else ", no commercial use"
+        yield f"{weight.id}: {size(weight.bytes)}, {weight.licence}{use}{', here' if here else ''}"
+    yield " ".join(row.languages or ())
 
 
 def _spoken(row: Row) -> str:
+    if row in inspect.CHOICES:
+        return row.summary
     if row.languages is None:
         return "any language"
     count, noun = len(row.languages), "pair" if row.kind == "mt" else "language"

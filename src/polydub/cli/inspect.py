@@ -1,77 +1,151 @@
-"""How the engines stand on this machine, and `polydub doctor`."""
+"""How the engines stand on this machine: the rows of `polydub engines`."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-import click
-
-from polydub.cli import output
-from polydub.cli.options import common, read
 from polydub.config import Loaded, engine_values
-from polydub.engines import environments, registry
-from polydub.engines.base import KINDS, Batch, Engine, Environment, Kind, Part, Request, Weight
-from polydub.engines.opening import opened
+from polydub.engines import devices, environments, fitting, registry
+from polydub.engines.base import KINDS, Engine, Environment, Kind, Options, Weight
 from polydub.engines.registry import Chosen, LackingWeights, Need
-from polydub.errors import Missing, PolydubError
-from polydub.types import HEAR_HZ, RATE_HZ, Span
+from polydub.errors import MissingExtra, MissingSecret, PolydubError, UnsupportedLanguage
 
-if TYPE_CHECKING:
-    from polydub.types import Audio
+READY, BROKEN, SETUP = "ready", "broken", "needs-setup"
+# What is missing first: what is raised -> status, and what the table says of it.
+STATUSES: Mapping[type[PolydubError], str] = MappingProxyType(
+    {
+        LackingWeights: "needs-weights",
+        fitting.LackingEnvironment: "needs-environment",
+        fitting.TooLittleMemory: "needs-memory",
+        MissingSecret: "needs-key",
+        MissingExtra: "needs-package",
+        PolydubError: SETUP,  # a program of the system, a checkout, an accepted licence: the reason and the hint say which
+    }
+)
+PLAIN = ("needs-weights", "needs-environment")  # which say all that the reason would
 
 
 @dataclass(frozen=True)
 class Row:
-    """One engine as it stands on this machine; `lacking` are the ids of the weights without which it is not ready."""
+    """One engine as it stands on this machine.
 
-    kind: Kind
+    Attributes: status: "ready", "broken", or what it lacks first (STATUSES). languages: of all its models; None = any.
+    weights: of all its models, and whether they are here. memory_mib: estimate on the processor, and on an accelerator.
+    hint: the one command that mends it. package: what does the work, with its version where that is known.
+    """
+
+    kind: str
     name: str
-    ready: bool
-    summary: str
-    licence: str
-    network: bool
-    languages: tuple[str, ...] | None
-    lacking: tuple[str, ...] = ()
+    status: str
+    summary: str = ""
+    licence: str = ""
+    network: bool = False
+    languages: tuple[str, ...] | None = None
+    weights: tuple[tuple[Weight, bool], ...] = ()
+    devices: tuple[str, ...] = (devices.CPU,)
+    memory_mib: tuple[int, int] = (0, 0)
     reason: str = ""
-    fix: str = ""
+    hint: str = ""
+    package: str = ""
 
     @property
-    def state(self) -> str:
-        """In a word or two."""
-        return "ready" if self.ready else "weights missing" if self.lacking else "missing"
+    def ready(self) -> bool:
+        """Whether it can work now."""
+        return self.status == READY
+
+    def facts(self) -> dict[str, Any]:
+        """For machines. `languages`: tags; of translators pairs "en>es", or tags when any of them goes to any other."""
+        host, accelerator = self.memory_mib
+        weights = [
+            {"id": w.id, "bytes": w.bytes, "here": here, "licence": w.licence, "commercial_use": w.commercial_use}
+            for w, here in self.weights
+        ]
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "status": self.status,
+            "licence": self.licence,
+            "weights": weights,
+            "languages": None if self.languages is None else _shorter(self.languages),
+            "devices": list(self.devices),
+            "memory": {"host_mib": host, "accelerator_mib": accelerator},
+            "hint": self.hint,
+        }
+
+
+# What may be chosen beside engines, and works without one.
+CHOICES: tuple[Row, ...] = (
+    Row("asr", "given", READY, "a transcript tells what is said"),
+    Row("separation", "none", READY, "the original is lowered under the speech"),
+)
 
 
 def rows(loaded: Loaded) -> list[Row]:
-    """All registered engines; broken ones with the reason."""
+    """All registered engines, broken ones with the reason, and after those of its kind each choice that is none."""
     found: list[Row] = []
     for kind in KINDS:
         for name, engine in registry.engines(kind).items():
             if isinstance(engine, registry.Broken):
-                found.append(Row(kind, name, False, "", "", False, (), reason=engine.reason))
+                hint = "reinstall the package that brings it"
+                found.append(Row(kind, name, BROKEN, reason=engine.reason, hint=hint))
             else:
                 found.append(_row(engine, loaded))
+        found.extend(row for row in CHOICES if row.kind == kind)
     return found
 
 
 def _row(engine: Engine, loaded: Loaded) -> Row:
-    info = engine.info
-    known = engine.languages(registry.build_options(engine, _values(engine, loaded)))
-    spoken = None if known is None else tuple(sorted(known))
-    facts = (info.summary, info.licence, info.network, spoken)
+    from polydub import models
+
+    info, values, home = engine.info, _values(engine, loaded), loaded.settings.models_home
+    options = fitting.all_variants(engine, values)
+    known = fitting.languages_of(engine, options)
+    weights = dict.fromkeys(weight for each in options for weight in engine.weights(each))
+    row = Row(
+        info.kind,
+        info.name,
+        READY,
+        info.summary,
+        info.licence,
+        info.network,
+        None if known is None else tuple(sorted(known)),
+        tuple((weight, models.find(weight, home) is not None) for weight in weights),
+        tuple(sorted(info.devices)),
+        info.memory_mib,
+        package=_package(engine, loaded),
+    )
     try:
-        _chosen(engine, loaded)
-    except Missing as error:
-        lacking = tuple(w.id for w in error.weights) if isinstance(error, LackingWeights) else ()
-        reason = error.message.removeprefix(f"{info.name}: ")
-        return Row(info.kind, info.name, False, *facts, lacking, reason, error.hint)
-    return Row(info.kind, info.name, True, *facts)
+        chosen(engine, loaded)
+    except UnsupportedLanguage:
+        return replace(row, status=SETUP, reason="no language is installed for it", hint=info.homepage)
+    except PolydubError as error:
+        status = next(word for kind, word in STATUSES.items() if isinstance(error, kind))
+        return replace(row, status=status, reason=error.message.removeprefix(f"{info.name}: "), hint=error.hint)
+    return row
+
+
+def _package(engine: Engine, loaded: Loaded) -> str:
+    """What does the work: a package with its version, of an environment as its lock says."""
+    name = engine.info.package
+    if engine.environment is None:
+        return name
+    environment = engine.environment
+    here = environments.installed(environment, loaded.settings.environments_home)
+    variant = here.variant if here else environment.variants[0]
+    version = environments.pinned(environment, variant, name)
+    return f"{name} {version}".strip() + f" in the environment {environment.name}" + f" ({variant})" * bool(here)
+
+
+def _shorter(known: Iterable[str]) -> list[str]:
+    """Pairs that are all there are between some languages, as these languages."""
+    tags = sorted(known)
+    sides = sorted({side for tag in tags for side in tag.split(">")})
+    complete = len(sides) > 2 and all(">" in tag for tag in tags) and len(tags) == len(sides) * (len(sides) - 1)
+    return sides if complete else tags
 
 
 def _values(engine: Engine, loaded: Loaded) -> dict[str, object]:
@@ -82,176 +156,39 @@ def _values(engine: Engine, loaded: Loaded) -> dict[str, object]:
     return {**values, "model": model} if takes_model else values
 
 
-def _chosen(engine: Engine, loaded: Loaded) -> Chosen:
-    """The engine as a dub would use it, in any of its languages. Raises Missing and its kinds."""
+def chosen(engine: Engine, loaded: Loaded) -> Chosen:
+    """The engine as a dub would use it, in one of its languages. Raises what `registry.choose` raises."""
     info, values = engine.info, _values(engine, loaded)
-    known = engine.languages(registry.build_options(engine, values))
-    language = min(known) if known else "en>es" if info.kind == "mt" else registry.UNKNOWN
-    return registry.choose(info.name, need(loaded, info.kind, language, {info.name: values}))
+    wanted = need(loaded, info.kind, registry.UNKNOWN, {info.name: values})
+    language = a_language(engine, fitting.with_model(engine, values, wanted))
+    return registry.choose(info.name, replace(wanted, language=language))
+
+
+def a_language(engine: Engine, options: Options) -> str:
+    """English, or the first that the engine has with these options; of pairs English to Spanish, or the first."""
+    known = engine.languages(options)
+    if known:
+        return min(known, key=lambda tag: (tag not in ("en", "en>es"), not tag.startswith("en"), tag))
+    return {"mt": "en>es", "tts": "en", "align": "en"}.get(engine.info.kind, registry.UNKNOWN)
 
 
 def need(loaded: Loaded, kind: Kind, language: str, options: Mapping[str, Mapping[str, object]]) -> Need:
     """What an engine is wanted for, as the settings say."""
     from polydub import models
 
-    home = loaded.settings.models_home
+    settings = loaded.settings
+    home = settings.models_home
 
     def find(weight: Weight) -> Path | None:
         return models.find(weight, home)
 
     def python(environment: Environment) -> Path | None:
-        return environments.find(environment, loaded.settings.environments_home)
+        return environments.find(environment, settings.environments_home)
 
-    return Need(kind, language, options=options, mode=loaded.settings.mode, find=find, python=python)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that doctor looked at."""
-
-    name: str
-    state: Literal["ok", "missing", "bad"]
-    text: str
-    fix: str = ""
+    found = Need(kind, language, options=options, mode=settings.mode, find=find, python=python, device=settings.device)
+    return replace(found, free=devices.free_mib) if settings.check_memory else found
 
 
-@click.command()
-@common
-def doctor(**given: Any) -> int:
-    """Check programs, engines, disk and settings; each engine that is ready works for a moment."""
-    loaded = read({}, given["job"])
-    checks = [*_programs(), _disk(loaded), *_settings(loaded), *(tried(row, loaded) for row in rows(loaded))]
-    if given["as_json"]:
-        output.result_json([{"name": c.name, "state": c.state, "text": c.text, "fix": c.fix} for c in checks])
-    else:
-        for c in checks:
-            output.result(output.clean(f"{c.state:<8} {c.name}: {c.text}" + (f" (mend it with: {c.fix})" if c.fix else "")))
-    return Missing.exit_status if any(c.state == "bad" for c in checks) else 0
-
-
-def _programs() -> Iterable[Check]:
-    from polydub.media import ffmpeg
-
-    try:
-        yield Check("ffmpeg", "ok", f"{ffmpeg.version()}, {ffmpeg.program().name}")
-    except PolydubError as error:
-        yield Check("ffmpeg", "bad", error.message, error.hint)
-
-
-def _disk(loaded: Loaded) -> Check:
-    folder = loaded.settings.output.absolute()
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        return Check("disk", "bad", f"{existing} cannot be written", "choose another folder with --output")
-    free = shutil.disk_usage(existing).free / 1e9
-    state = "ok" if free > 2 else "bad"
-    return Check("disk", state, f"{free:.1f} GB free for {loaded.settings.output}", "" if state == "ok" else "free some space")
-
-
-def _settings(loaded: Loaded) -> Iterable[Check]:
-    for variable in loaded.reserved:
-        yield Check("settings", "missing", f"{variable} is set, but this version does not use it yet")
-
-
-def tried(row: Row, loaded: Loaded) -> Check:
-    """Lets an engine work for a moment, if it is ready and works without the network."""
-    name = f"{row.kind} {row.name}"
-    if not row.ready:
-        return Check(name, "missing", row.reason, row.fix)
-    if row.network:
-        return Check(name, "ok", "configured; not tried, since that would use the network")
-    began = time.monotonic()
-    try:
-        chosen = _chosen(registry.get(row.kind, row.name), loaded)
-        wanted = loaded.settings.device
-        device = wanted if wanted in chosen.engine.info.devices else "cpu"
-        with opened(chosen.engine, chosen.options, chosen.weights, device, chosen.python) as engine:
-            use = _USES.get(row.kind)
-            text = use(engine, row) if use else "loaded"
-    except PolydubError as error:
-        return Check(name, "bad", error.message, error.hint)
-    return Check(name, "ok", f"{text} in {time.monotonic() - began:.2f} s")
-
-
-def _detect(engine: Any, _: Row) -> str:
-    return f"judged {len(engine.probabilities(_buzz(HEAR_HZ)))} frames"
-
-
-def _recognise(engine: Any, _: Row) -> str:
-    sound = _buzz(HEAR_HZ)
-    for _ in engine.transcribe(sound, None):
-        pass
-    return f"listened to {sound.duration:.1f} s"
-
-
-def _align(engine: Any, row: Row) -> str:
-    text = "one two three"
-    found = engine.align(_buzz(HEAR_HZ), text, _language(row))
-    return f"aligned {len(found)} words" if found else f"compared {len(text.split())} words with a sound"
-
-
-def _embed(engine: Any, _: Row) -> str:
-    sound = _buzz(HEAR_HZ)
-    return f"described a voice by {engine.embed(sound, (Span(0.0, sound.duration),)).shape[1]} numbers"
-
-
-def _tell_apart(engine: Any, _: Row) -> str:
-    import tempfile
-
-    from polydub.audio.pcm import write_pcm
-
-    sound = _buzz(HEAR_HZ)
-    with tempfile.TemporaryDirectory(prefix="polydub-") as folder:
-        file = Path(folder) / "buzz.wav"
-        write_pcm(file, [sound.samples])
-        return f"heard {len(engine.diarize(file, None))} turns in {sound.duration:.1f} s"
-
-
-def _separate(engine: Any, _: Row) -> str:
-    sound = _buzz(RATE_HZ)
-    engine.separate(sound, (Span(0.4, 1.6),))
-    return f"separated {sound.duration:.1f} s"
-
-
-def _speak(engine: Any, row: Row) -> str:
-    language = _language(row)
-    audio = engine.synthesize(Part("One, two, three.", language, engine.voices(language)[0]))
-    return f"spoke {audio.duration:.1f} s"
-
-
-def _translate(engine: Any, row: Row) -> str:
-    pair = sorted(row.languages or ("en>es",))[0]
-    source, target = pair.split(">")
-    engine.translate(Batch(source, target, (Request("1", "1, 2, 3."),)))
-    return f"translated {pair}"
-
-
-# What doctor lets an engine of each kind do; of the other kinds it only loads them.
-_USES: Mapping[Kind, Callable[[Any, Row], str]] = MappingProxyType(
-    {
-        "vad": _detect,
-        "asr": _recognise,
-        "align": _align,
-        "embedding": _embed,
-        "diarization": _tell_apart,
-        "separation": _separate,
-        "mt": _translate,
-        "tts": _speak,
-    }
-)
-
-
-def _language(row: Row) -> str:
-    """English, or the first that the engine has."""
-    return "en" if not row.languages or "en" in row.languages else row.languages[0]
-
-
-def _buzz(rate_hz: int) -> Audio:
-    """Two seconds of a buzz of 140 Hz in syllables, as far as an engine can tell: mono."""
-    import numpy as np
-
-    from polydub.types import Audio
-
-    at = np.arange(2 * rate_hz) / rate_hz
-    buzz = sum(np.sin(2 * np.pi * 140 * n * at) / n for n in range(1, 9))
-    return Audio((0.2 * buzz * np.sin(2 * np.pi * 2.5 * at) ** 2)[np.newaxis].astype(np.float32), rate_hz)
+def configured(engine: Engine, loaded: Loaded) -> bool:
+    """Whether settings name the address of an engine that uses the network."""
+    return registry.configured(_values(engine, loaded))

@@ -17,10 +17,10 @@ from polydub import languages
 from polydub.config.names import engine_key, is_secret, secret_hint
 from polydub.errors import UnsupportedLanguage
 
-EngineKind = Literal["asr", "diarization", "separation", "mt", "tts"]
+EngineKind = Literal["asr", "diarization", "separation", "mt", "tts", "lipsync"]
 SubtitleFormat = Literal["srt", "vtt", "ass"]
 # The setting that chooses the engine of each kind; the other kinds are chosen by polydub itself.
-CHOICES: Mapping[str, str] = MappingProxyType({kind: kind for kind in get_args(EngineKind)})
+CHOICES: Mapping[str, str] = MappingProxyType({kind: kind for kind in get_args(EngineKind)} | {"lipsync": "lip_sync"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,8 @@ class Settings(BaseModel):
         "medium", "Quality that auto aims at: low is fastest, high is best; it decides on the size of recognition models."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = _setting(
-        "auto", "Where engines run that can use an accelerator: auto = the processor, cuda = an NVIDIA card (faster-whisper)."
+        "auto",
+        "Where engines run that can use an accelerator: auto = on one where there is one, cuda = on an NVIDIA card.",
     )
     asr: EngineChoice = _setting("auto", "Recognition engine, as name[:model][,option=value...].")
     asr_model: str | None = _setting(
@@ -257,6 +258,14 @@ class Settings(BaseModel):
         "none", "Subtitles to draw into the picture, which is encoded anew for it."
     )
     font: Path | None = _setting(None, "Font file to draw subtitles with; unset = one of the system's that has the script.")
+    lip_sync: EngineChoice = _setting(
+        "none",
+        "Lip-sync engine, as name[,option=value...]: latentsync, musetalk, wav2lip (a checkout of yours); none = lips stay.",
+        old="--lipsync",
+    )
+    strict_plugins: bool = _setting(
+        False, "End with an error where a wished lip-sync engine is missing, before the work begins."
+    )
     together: bool = _setting(False, "Write one film with the dubs of all languages instead of one film for each.")
     format: Literal["mkv", "mp4"] = _setting("mkv", "Container of the dubbed video.")
     output: Folder = _setting("Output", "Folder for the results; each video gets a folder of its own name in it.")
@@ -270,6 +279,12 @@ class Settings(BaseModel):
     offline: bool = _setting(False, "Forbid every use of the network.")
     strict: bool = _setting(False, "End with an error where there would be a notice.")
     jobs: int = _setting(0, "Threads and engine processes that work at once; 0 = one for each core.", ge=0, le=1024)
+    check_memory: bool = _setting(
+        True, "Refuse to load an engine that needs more memory than is free, by its own estimate.", ""
+    )
+    idle_s: float = _setting(
+        300.0, "Seconds after which an engine that nobody uses is unloaded, in a batch; 0 = never.", "", ge=0, le=86_400
+    )
     strict_secrets: bool = _setting(False, "Refuse to start when a secret that the chosen engines need is not set.", "")
     engines: Annotated[Mapping[EngineKind, Mapping[str, Mapping[str, JsonValue]]], BeforeValidator(_engine_tables)] = _setting(
         {}, "Options of engines by kind and name, such as a table [engines.mt.openai] with base_url.", ""

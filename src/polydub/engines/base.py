@@ -15,9 +15,9 @@ from typing import Any, Literal, Protocol, cast
 
 from pydantic import BaseModel, ConfigDict
 
-from polydub.engines.needs import READY as READY
+from polydub.engines.needs import READY as READY  # noqa: PLC0414 - part of the contract
 from polydub.engines.needs import Availability, Environment, Weight
-from polydub.engines.needs import WeightFile as WeightFile
+from polydub.engines.needs import WeightFile as WeightFile  # noqa: PLC0414
 from polydub.types import Audio, Part, Samples, Segment, Span, Turn, Voice, Word, Wordings
 
 Kind = Literal["vad", "asr", "align", "diarization", "embedding", "separation", "mt", "tts", "faces", "lipsync"]
@@ -320,7 +320,9 @@ class LipSyncer(Protocol):
     def sync(self, job: Path, tick: Callable[[], None]) -> None:
         """Writes what the JSON file `job` asks for (contract 1, `engines/lipsync/job.py`); whoever asked looks at it.
 
-        `tick` is called every second; what it raises ends the work and goes on to the caller. Raises: EngineFailed."""
+        `tick` is called every second; what it raises ends the work and goes on to the caller. Raises: EngineFailed.
+        """
+        ...
 
 
 class FaceFinder(Protocol):
@@ -328,6 +330,8 @@ class FaceFinder(Protocol):
 
     def cuts(self, frames: Any) -> Sequence[int]:
         """The numbers of the frames with which a new shot begins, rising, without the first."""
+        ...
 
     def faces(self, frames: Any) -> Sequence[Sequence[tuple[float, float, float, float]]]:
         """The faces in each frame: x, y, width, height in pixels, the surest first."""
+        ...

@@ -98,6 +98,16 @@ def identity(python: Path | None) -> str:
     return f"{known['name']} {known['variant']} {str(known['lock'])[:16]}" if "lock" in known else ""
 
 
+def pinned(environment: Environment, variant: str, package: str, locks: Path = LOCKS) -> str:
+    """The version of a package that a lock names; "" when it names none."""
+    file = locks / f"{environment.name}.{variant}.txt"
+    if not package or not file.exists():
+        return ""
+    sign = re.compile(rf"^{re.escape(package)}==([^\s;\\]+)", re.MULTILINE | re.IGNORECASE)
+    found = sign.search(file.read_text())
+    return found[1] if found else ""
+
+
 def importable(module: str) -> bool:
     """Whether the running Python has a module. Imports nothing, not even the packages that it lies in."""
     places: Any = None

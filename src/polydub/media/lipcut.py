@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from polydub.errors import BadEngineOutput, UnreadableMedia
-from polydub.media.pictures import frames, opened
+from polydub.media.pictures import frames, opened, written
 from polydub.media.rejoin import Reel, plane, put_plane
 
 if TYPE_CHECKING:
@@ -46,12 +46,10 @@ def cut(reel: Reel, first: int, last: int, out: Path) -> Cut:
 
     Where frames do not come at a constant rate, each moment shows what the film shows then.
     """
-    import av
-
     times, rate = _times(reel, first, last), Fraction(*reel.index.look.fps)
     count = max(1, round(float(times[-1] * rate)))
-    with av.open(str(out), "w", format="mp4", options={"fflags": "+bitexact"}) as file:
-        made: Any = file.add_stream("libx264", rate=rate)
+    with written(out, "mp4") as file:
+        made = file.add_stream("libx264", rate=rate)
         made.width, made.height, made.pix_fmt = reel.index.look.width, reel.index.look.height, "yuv420p"
         made.options, done = _LOSSLESS, 0
         for number, frame in frames(reel.link, reel.track, reel.index, first, last):
@@ -76,7 +74,7 @@ def check(video: Path, reel: Reel, given: Cut) -> None:
                 raise BadEngineOutput("it wrote a file without a picture")
             stream: Any = container.streams.video[0]
             size, rate = (stream.width, stream.height), stream.average_rate
-            count = sum(1 for _ in container.decode(stream))
+            count = len([1 for _ in cast("Iterator[VideoFrame]", container.decode(stream))])
     except UnreadableMedia as error:
         raise BadEngineOutput("it wrote a file that cannot be read") from error
     if size != (look.width, look.height):
@@ -92,13 +90,11 @@ def save_region(video: Path, reel: Reel, span: tuple[int, int], box: tuple[int, 
 
     Each is the nearest in time; lossless FFV1 in NUT, in the film's own pixel format.
     """
-    import av
-
     times = _times(reel, *span)[:-1]
     base = reel.index.look.layout.replace("yuvj", "yuv")
     x, y, width, height = box
-    with av.open(str(out), "w", format="nut", options={"fflags": "+bitexact"}) as file:
-        made: Any = file.add_stream("ffv1", rate=25)
+    with written(out, "nut") as file:
+        made = file.add_stream("ffv1", rate=25)
         made.width, made.height, made.pix_fmt = width, height, base
         made.codec_context.flags |= 1 << 23  # AV_CODEC_FLAG_BITEXACT
         for number, frame in enumerate(_nearest(video, times.tolist())):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from polydub.errors import EngineFailed, StoreError
-from polydub.media.pictures import Index, frames, kind_of, length_size, opened, units
+from polydub.media.pictures import Index, frames, kind_of, length_size, opened, units, written
 from polydub.types import Track
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 FADE = 4  # frames over which a changed stretch comes and goes
 SEAM = 0.08  # of its width, over which a pasted region fades into the picture
-_AS_IS = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
 _BITEXACT, _GLOBAL_HEADER = 1 << 23, 1 << 22  # AV_CODEC_FLAG_...
-SPS, HEVC_SETS = 7, (32, 33, 34)  # types of NAL units: parameter sets
+SPS, PPS = 7, 8  # types of H.264's NAL units: parameter sets
 # x264's and x265's bytes depend on their numbers of threads: fixed ones give the same file on every machine.
-_X264 = {"preset": "veryfast", "crf": "16"}
-_X264_PARAMS = "threads=8:lookahead-threads=2:open-gop=0:b-pyramid=none"
+# With its macroblock tree x264 gave another file in 1 of 4 runs of a picture of 96x64, whatever the number of threads.
+_X264 = {"preset": "veryfast", "crf": "18"}
+_X264_PARAMS = "threads=8:lookahead-threads=2:open-gop=0:b-pyramid=none:mbtree=0"
 _X265 = {"preset": "veryfast", "crf": "17"}
 _X265_PARAMS = "frame-threads=2:pools=8:open-gop=0:b-pyramid=0:repeat-headers=1:info=0:log-level=none"
 
@@ -56,20 +56,30 @@ class Paste:
     height: int
 
 
-def encode_part(link: Path, track: Track, index: Index, part: tuple[int, int], pastes: Sequence[Paste], out: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Reel:
+    """A film's picture: the file (at `link`, from `safe_link`), the track and its index. `start`: of the film's clock."""
+
+    link: Path
+    track: Track
+    index: Index
+    start: float
+
+
+def encode_part(reel: Reel, part: tuple[int, int], pastes: Sequence[Paste], out: Path) -> None:
     """Writes frames part[0] to part[1] - 1 with `pastes` in them to a NUT file; times are those of the source.
 
     The codec is the source's where the picture is joined, else H.264; colours, size and pixel format stay.
     Raises: UnreadableMedia, StoreError, EngineFailed when the encoder does not start.
     """
-    import av
     from av.error import FFmpegError
 
-    pasted = _pasted(frames(link, track, index, *part), pastes)
+    index = reel.index
+    pasted = _pasted(frames(reel.link, reel.track, index, *part), pastes)
     first = next(pasted)
     try:
-        with av.open(str(out), "w", format="nut", options=_AS_IS) as file:
-            coder = _encoder(file, link, track, index, first)
+        with written(out, "nut") as file:
+            coder = _encoder(file, reel, first)
             for frame in chain([first], pasted):
                 frame.time_base = Fraction(*index.look.base)
                 frame.pict_type = 0  # the encoder decides
@@ -79,15 +89,15 @@ def encode_part(link: Path, track: Track, index: Index, part: tuple[int, int], p
         raise EngineFailed(f"the picture could not be encoded: {error.strerror}", "run it again without --lip-sync") from error
 
 
-def _encoder(file: Any, link: Path, track: Track, index: Index, like: VideoFrame) -> Any:
-    look = index.look
+def _encoder(file: Any, reel: Reel, like: VideoFrame) -> Any:
+    index, look = reel.index, reel.index.look
     hevc = look.joined and look.codec == "hevc"
     number, told = 0, (0, 0, 0, 0)
-    with opened(link) as container:
-        source: Any = container.streams[track.index]
+    with opened(reel.link) as container:
+        source: Any = container.streams[reel.track.index]
         context = source.codec_context
         if look.joined and not hevc:
-            number = _free_number(_own_sets(source, container))
+            number = free_number(_own_sets(source, container))
         told = tuple(int(x) for x in (context.color_range, context.color_primaries, context.color_trc, context.colorspace))
         shape = source.sample_aspect_ratio
     coder = file.add_stream("libx265" if hevc else "libx264", rate=Fraction(*look.fps))
@@ -109,14 +119,12 @@ def _encoder(file: Any, link: Path, track: Track, index: Index, like: VideoFrame
 
 
 def _own_sets(stream: Any, container: Any) -> list[bytes]:
-    """The parameter sets of the source: of its header, and of its first packet."""
-    codec, header = str(stream.codec_context.name), bytes(stream.codec_context.extradata or b"")
-    size = length_size(header, codec)
-    found = _of_header(header, codec) if size else units(header, 0)
+    """The parameter sets of an H.264 source: of its header, and of its first packet."""
+    header = bytes(stream.codec_context.extradata or b"")
+    size = length_size(header, "h264")
+    found = _of_header(header, "h264") if size else units(header, 0)
     packet = next(iter(container.demux(stream)), None)
-    found += units(bytes(packet), size) if packet else []
-    wanted = (SPS,) if codec == "h264" else HEVC_SETS
-    return [unit for unit in found if kind_of(unit, codec) in wanted]
+    return found + (units(bytes(packet), size) if packet else [])
 
 
 def _of_header(header: bytes, codec: str) -> list[bytes]:
@@ -140,9 +148,10 @@ def _of_header(header: bytes, codec: str) -> list[bytes]:
     return found
 
 
-def _free_number(sets: Sequence[bytes]) -> int:
-    """A number of parameter sets that the source does not use. Raises: EngineFailed."""
-    taken = {_ue(unit[4:]) for unit in sets}  # behind the header, profile, constraints and level: seq_parameter_set_id
+def free_number(sets: Sequence[bytes]) -> int:
+    """A number that none of the source's H.264 sequence and picture parameter sets has. Raises: EngineFailed."""
+    taken = {_ue(unit[4:]) for unit in sets if kind_of(unit, "h264") == SPS}  # behind header, profile, constraints and level
+    taken |= {_ue(unit[1:]) for unit in sets if kind_of(unit, "h264") == PPS}
     free = [n for n in range(1, 32) if n not in taken]
     if not free:
         raise EngineFailed("the picture uses every number of parameter sets", "run it again without --lip-sync")
@@ -179,7 +188,7 @@ def _pasted(pictures: Iterator[tuple[int, VideoFrame]], pastes: Sequence[Paste])
 def _region(paste: Paste, skipped: int, stack: ExitStack) -> Iterator[tuple[int, VideoFrame]]:
     """The frames of a region from its frame `skipped` on."""
     container = stack.enter_context(opened(paste.video))
-    for number, frame in enumerate(cast("Iterator[VideoFrame]", container.decode(video=0))):
+    for number, frame in enumerate(container.decode(video=0)):
         if number >= skipped:
             yield number, frame
 
@@ -245,25 +254,26 @@ def put_plane(frame: VideoFrame, number: int, samples: Plane) -> None:
     here.update(rows.tobytes())
 
 
-def join(link: Path, track: Track, index: Index, parts: Mapping[tuple[int, int], Path], out: Path) -> None:
+def join(reel: Reel, parts: Mapping[tuple[int, int], Path], out: Path) -> None:
     """Writes the whole picture to `out`, a NUT file without sound: `parts` from `encode_part`, what is between copied.
 
-    Times are those of the source; the order in which frames are stored is such that none is decoded too late.
+    Times in it are the film's (its first moment is 0). NUT keeps them exactly, where Matroska rounds to 1 ms.
     Raises: UnreadableMedia, StoreError.
     """
-    import av
     from av.error import FFmpegError
 
     try:
-        with opened(link) as source, av.open(str(out), "w", format="nut", options=_AS_IS) as file:
-            stream: Any = source.streams[track.index]
+        with opened(reel.link) as source, written(out, "nut") as file:
+            index, stream = reel.index, cast("Any", source.streams[reel.track.index])
             new = _copy_of(file, stream, parts, joined=index.look.joined)
             times = _Times(index)
             base = Fraction(*index.look.base)
+            shift = round(reel.start / base)
             for number, packet in enumerate(_packets(source, stream, index, parts)):
                 packet.pts = round(packet.pts * (packet.time_base / base))  # NUT may have taken a coarser one, without loss
                 packet.duration = round(packet.duration * (packet.time_base / base))
-                packet.dts = times.stored(number, packet.pts)
+                packet.dts = times.stored(number, packet.pts) - shift
+                packet.pts -= shift
                 packet.stream, packet.time_base = new, base
                 file.mux_one(packet)
     except FFmpegError as error:

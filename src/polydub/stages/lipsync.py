@@ -6,16 +6,18 @@ Frames are known by number. The film's picture is looked at in cells of CELL fra
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polydub.engines.base import FaceFinder, LipSyncer
 from polydub.errors import BadEngineOutput, EngineFailed
-from polydub.types import HEAR_HZ, RATE_HZ, Artifact, Samples, Source, Span, Track
+from polydub.types import HEAR_HZ, RATE_HZ, Artifact, Source, Span, Track
 from polydub.work import Work, engine_stage, stage
 
 if TYPE_CHECKING:
@@ -83,10 +85,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Sounding:
-    """A take in a stretch: its file, the sample (RATE_HZ) of the stretch that it begins at, and its loudness in LUFS."""
+    """A take in a stretch: its file, the sample (RATE_HZ) of the stretch that it begins at, its length, its LUFS."""
 
     sound: Artifact
     start: int
+    frames: int
     loudness: float
 
 
@@ -173,7 +176,9 @@ def look(work: Work, finder: FaceFinder, cell: int, picture: Picture) -> Seen:
     boxes = finder.faces(np.stack(small)) if small else ()
     if len(boxes) != len(numbers):
         raise BadEngineOutput(f"faces were found in {len(boxes)} pictures of {len(numbers)}")
-    rows = (tuple((round(x / scale), round(y / scale), round(w / scale), round(h / scale)) for x, y, w, h in row) for row in boxes)
+    rows = (
+        tuple((round(x / scale), round(y / scale), round(w / scale), round(h / scale)) for x, y, w, h in row) for row in boxes
+    )
     return Seen(cuts, tuple(zip(numbers, rows, strict=True)))
 
 
@@ -197,7 +202,7 @@ def plan(work: Work, picture: Picture, seen: tuple[Seen, ...], speech: tuple[Spa
     left: dict[str, int] = {}
     for begin, end in _spoken(reel, speech):
         edges = [begin, *(cut for cut in cuts if begin < cut < end), end]
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in pairwise(edges):
             if last - first < LEAST:
                 continue
             rows = [faces[n] for n in range(first // EVERY * EVERY, last + EVERY, EVERY) if n in faces and first <= n < last]
@@ -259,7 +264,7 @@ def sound(work: Work, takes: tuple[Sounding, ...], duration: float) -> Artifact:
     mixed = np.zeros((1, round(duration * RATE_HZ)), np.float32)
     for take in takes:
         level = np.float32(gain(min(20.0, max(-20.0, LEVEL_LUFS - take.loudness))))
-        samples = read_flac(work.path(take.sound)).mean(axis=0) * level
+        samples = read_flac(work.path(take.sound), 0, take.frames).mean(axis=0) * level
         low, high = max(0, take.start), min(mixed.shape[1], take.start + len(samples))
         if high > low:
             mixed[0, low:high] += samples[low - take.start : high - take.start]
@@ -299,12 +304,29 @@ def sync(work: Work, engine: LipSyncer, stretch: Stretch, speech: Artifact, pict
 
 
 def _desk() -> tempfile.TemporaryDirectory[str]:
-    """A folder to work in whose name has neither a space nor a dot: some programs split paths at both."""
+    """A folder to work in whose name has neither a space nor a dot: some programs split paths at both.
+
+    Those that a kill left are swept.
+    """
     places = [tempfile.gettempdir(), "/tmp", "/var/tmp"]  # noqa: S108 - a private folder in it
     plain = [p for p in places if not set(p) & set(" .'\"$;&|()") and Path(p).is_dir()]
     if not plain:
         raise EngineFailed("there is no folder for temporary files without a space or a dot in its name", "set TMPDIR")
-    return tempfile.TemporaryDirectory(prefix="lip", dir=plain[0])
+    for left in Path(plain[0]).glob("polydublip*x*"):
+        owner = left.name.removeprefix("polydublip").partition("x")[0]
+        if owner.isdecimal() and not _lives(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=f"polydublip{os.getpid()}x", dir=plain[0])
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 @stage("lip-parts")
@@ -313,7 +335,7 @@ def parts(work: Work, picture: Picture, moved: tuple[Moved, ...]) -> tuple[Part,
     reel = _reel(work, picture)
     edges = [*reel.index.starts.tolist(), reel.index.look.frames]
     found: list[Part] = []
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         inside = tuple(m for m in moved if m.stretch.first < last and m.stretch.last > first)
         if inside or not picture.joined:
             found.append(Part(first, last, inside))

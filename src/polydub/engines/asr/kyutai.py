@@ -263,6 +263,7 @@ ENGINE = Engine(
         name="kyutai",
         summary="Kyutai STT: English, or English and French, written down while it is heard; 1 or 2.6 billion parameters",
         licence="Apache-2.0",
+        package="transformers",
         homepage="https://kyutai.org/next/stt",
         memory_mib=(6000, 4500),
         devices=frozenset({"cpu", "cuda"}),

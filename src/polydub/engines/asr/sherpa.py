@@ -242,6 +242,7 @@ ENGINE = Engine(
         name="sherpa-onnx",
         summary="Parakeet (25 European languages), Moonshine, SenseVoice and other ONNX models, fast on the processor",
         licence="Apache-2.0",
+        package="sherpa-onnx",
         homepage="https://k2-fsa.github.io/sherpa/onnx/",
         memory_mib=(1600, 0),
         piece_s=25.0,

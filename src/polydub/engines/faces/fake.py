@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ BLACK = 20.0  # mean of a frame in which there is nobody
 class FakeFacesOptions(Options):
     """Options of the fake face finder."""
 
-    count: int = Field(default=1, ge=0, le=9, description="Faces in each frame.")
+    model: Literal["one", "two", "none"] = Field(default="one", description="Faces in each frame.")
 
 
 class FakeFaces:
@@ -48,7 +48,7 @@ class FakeFaces:
 
 @contextmanager
 def _load(options: FakeFacesOptions, _weights: Weights, _device: str) -> Generator[FakeFaces]:
-    yield FakeFaces(options.count)
+    yield FakeFaces({"none": 0, "one": 1, "two": 2}[options.model])
 
 
 ENGINE = Engine(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COMMIT = "0047ac24afb1"
-FILE = "yunet_n_dynamic.onnx"
+# The one of that repository that OpenCV can load and that takes any size (its "dynamic" one fails in OpenCV 4.14).
+FILE = "yunet_n_640_640.onnx"
 WEIGHT = Weight(
     id="yunet",
     revision=_COMMIT,
@@ -28,8 +29,8 @@ WEIGHT = Weight(
     files=(
         WeightFile(
             FILE,
-            "104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12",
-            322_906,
+            "25a606a145a5b6d7271ae138fbd00eba91dad8b83222ae3f2c7ecd0f4a7b0e31",
+            317_466,
             f"https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/{_COMMIT}/onnx/{FILE}",
         ),
     ),
@@ -40,7 +41,9 @@ class YuNetOptions(Options):
     """Options of YuNet."""
 
     score: float = Field(default=0.7, ge=0.1, le=1.0, description="How sure a face must be, 0 to 1.")
-    threads: int = Field(default=0, ge=0, le=64, description="Threads; 0 = OpenCV's choice.", json_schema_extra={"identity": False})
+    threads: int = Field(
+        default=0, ge=0, le=64, description="Threads; 0 = OpenCV's choice.", json_schema_extra={"identity": False}
+    )
 
 
 class YuNet:

@@ -79,11 +79,17 @@ class Letters:
 
 
 class OpusTranslator:
-    """Translator over the models of one folder, each loaded when it is asked for. Not thread-safe."""
+    """Translator over the models of one folder; of several each is loaded when it is asked for. Not thread-safe."""
 
     def __init__(self, folders: Mapping[str, Path], options: OpusOptions, device: str) -> None:
         self._folders, self._options, self._device = folders, options, device
         self._open: dict[str, tuple[Model, Pieces, Frame]] = {}
+
+    def load_only(self) -> None:
+        """Loads the model now where there is but one. Raises: EngineFailed, MissingWeights."""
+        if len(self._folders) == 1:
+            source, target = next(iter(self._folders)).split(">")
+            self._model(source, target)
 
     def translate(self, batch: Batch) -> Sequence[str]:
         """One target text for each request, in the same order. Raises: UnsupportedLanguage; EngineFailed."""
@@ -124,6 +130,7 @@ def _load(options: OpusOptions, weights: Weights, device: str) -> Generator[Opus
     folders = {options.model.replace("-", ">"): weights[known.id]} if known else _folders(options)
     translator = OpusTranslator(folders, options, device)
     try:
+        translator.load_only()
         yield translator
     finally:
         translator.close()

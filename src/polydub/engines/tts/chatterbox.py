@@ -1,4 +1,4 @@
-"""Chatterbox by Resemble AI: English, or 23 languages, in its own voice or in that of a person heard for some seconds.
+"""Chatterbox by Resemble AI: English, or 21 languages, in its own voice or in that of a person heard for some seconds.
 
 It works in an environment of its own, whose numpy and transformers do not go with those of polydub. Everything it speaks bears
 its inaudible watermark; without the watermarker it is not used.

@@ -1,4 +1,4 @@
-"""Kokoro: 82 million parameters, 54 voices in eight languages, faster than real time on a processor.
+"""Kokoro: 82 million parameters, 54 voices in eight languages, six of them spoken here, fast on a processor.
 
 The code is MIT, but it turns text into phonemes by phonemizer and espeak-ng, which are GPL: it stays a program of its own, in
 an environment of its own. The weights are Apache-2.0. Japanese and Chinese need another front end (misaki) than the one here;

@@ -1,4 +1,4 @@
-"""Piper: small neural voices in some forty languages, far faster than real time on a processor.
+"""Piper: small neural voices in fourteen languages and more, far faster than real time on a processor.
 
 Piper is GPL and stays a program of its own, in an environment of its own. A model is one `.onnx` file with its `.onnx.json`;
 it has one speaker or several. Several models may be open at once, so that several people of a film differ.
@@ -297,7 +297,7 @@ ENGINE = Engine(
     info=Info(
         kind="tts",
         name=NAME,
-        summary="small neural voices in some forty languages, many times faster than real time on a processor",
+        summary="small neural voices in fourteen languages and more, many times faster than real time on a processor",
         licence="GPL-3.0-or-later",
         homepage="https://github.com/OHF-Voice/piper1-gpl",
         package="piper-tts",
