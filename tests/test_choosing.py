@@ -10,7 +10,7 @@ import pytest
 
 from polydub import config, models
 from polydub.choosing import Chooser, Person, check_choices
-from polydub.engines import registry
+from polydub.engines import devices, registry
 from polydub.engines.base import Kind
 from polydub.errors import BadSettings, MissingWeights, PolydubError, UnknownEngine, UnsupportedLanguage
 from polydub.runner import Run
@@ -42,7 +42,7 @@ class Place:
         loaded = config.load(values, job=None, environ={}, cwd=self.folder, user_file=None)
         check_choices(loaded.settings)
         with Run(self.store, self.folder) as run:
-            Chooser(loaded, self.kept, Person(self.ask))(run, wants or LISTENING)
+            Chooser(loaded, self.kept, Person(self.ask))(run, LISTENING if wants is None else wants)
             return run
 
     def put(self, kind: Kind, name: str, **values: object) -> None:
@@ -217,6 +217,43 @@ def test_what_is_named_is_offered_too(place: Place) -> None:
         place.choose({"separation": "und"}, separation="deepfilternet")
     (question,) = place.asked
     assert "deepfilternet3" in question
+
+
+def test_what_speaks_and_translates_is_kept_for_each_language(place: Place) -> None:
+    place.choose({"tts": "es", "mt": "en>es"}, mt="fake")
+    place.choose({"tts": "fr"})
+    assert (place.kept["tts es"], place.kept["tts fr"]) == ("espeak-ng", "espeak-ng")
+    assert "speaks es" in place.kept["tts es.reason"] and "speaks fr" in place.kept["tts fr.reason"]
+
+
+def test_who_says_that_a_transcript_is_given_is_told_when_there_is_none(place: Place) -> None:
+    place.choose({"separation": "und"}, asr="given")
+    with pytest.raises(BadSettings) as caught:
+        place.choose({"asr": "en"}, asr="given")
+    assert "--transcript" in caught.value.hint
+
+
+def test_a_model_names_the_engine_that_has_it(place: Place) -> None:
+    with pytest.raises(PolydubError) as caught:
+        place.choose({"asr": "en"}, asr_model="parakeet-tdt-0.6b-v3")
+    assert "sherpa-onnx" in caught.value.message
+
+
+def test_of_several_better_ones_without_weights_only_the_best_is_offered(place: Place) -> None:
+    run = place.choose({"separation": "und"})
+    assert len(substitutes(run)) == 1 and "deepfilternet" in substitutes(run)["mask"]
+    assert "ul-unas" not in place.asked[0]
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_here_is_told_before_anything_is_done(
+    place: Place, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(place.folder))  # without the driver's program
+    devices.accelerators.cache_clear()
+    with pytest.raises(BadSettings, match=f"--device {device}"):
+        place.choose({}, device=device)  # no engine is wanted yet
+    devices.accelerators.cache_clear()
 
 
 def test_an_interrupted_question_keeps_nothing(place: Place) -> None:

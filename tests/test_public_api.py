@@ -53,8 +53,8 @@ def test_engines_that_do_not_exist_are_refused_by_all(tmp_path: Path) -> None:
     media = tmp_path / "talk.mkv"
     media.touch()
     for call in (polydub.dub, polydub.transcribe, polydub.separate):
-        with pytest.raises(UnknownEngine, match="pyannote"):
-            call(media, to="es", diarization="pyannote", output=str(tmp_path / "out"))
+        with pytest.raises(UnknownEngine, match="pyanote"):
+            call(media, to="es", diarization="pyanote", output=str(tmp_path / "out"))
 
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:

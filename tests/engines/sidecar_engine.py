@@ -29,6 +29,7 @@ class Odd(Options):
     load: str = Field("", description="Fault.")
     secret: SecretStr = Field(SecretStr(""), description="A secret.")
     idle_s: float = Field(300.0, description="Seconds.")
+    batch_pieces: int = Field(64, ge=8, description="How much at once.", json_schema_extra={"identity": False})
     once: Path | None = Field(None, description="A file that is made at the first fault; later ones do not happen.")
 
 
@@ -113,6 +114,12 @@ class Worker:
             once.touch()
         _fault(name)
         return value
+
+    def batch(self, most: int) -> int:
+        """How much is done at once, as far as memory reaches."""
+        if self._options.batch_pieces > most:
+            raise MemoryError("too many at once")
+        return self._options.batch_pieces
 
     def pause(self, seconds: float, speech: Audio | None = None) -> float:
         time.sleep(seconds)

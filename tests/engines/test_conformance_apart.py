@@ -144,14 +144,14 @@ def test_a_damaged_file_of_its_weights_is_an_error_that_can_be_read(
     ready: GetReady, tmp_path: Path, kind: Kind, name: str
 ) -> None:
     row = ready(kind, name)
-    if not row.random:
+    if not row.random or row.options.model_dump().get("model") is None:
         pytest.skip("not run on real weights, which are large: on empty ones of their length in test_conformance_hearing.py")
     copy = tmp_path / "weights"
     shutil.copytree(str(row.options.model_dump()["model"]), copy)
     for path in copy.rglob("*"):  # every net in it: which is used is the engine's own affair
         if path.is_file() and path.stat().st_size > 1000 and path.suffix not in (".json", ".yaml", ".txt"):
-            length = path.stat().st_size
-            path.write_bytes(np.random.default_rng(0).integers(0, 256, min(length, 100_000), np.uint8).tobytes())
+            length = min(path.stat().st_size, 100_000)
+            path.write_bytes(np.random.default_rng(0).integers(0, 256, length, np.uint8).tobytes())
     options = row.options.model_copy(update={"model": str(copy)})
     with pytest.raises(PolydubError) as caught, opened(row.engine, options, row.weights, "cpu", row.python) as engine:
         USES[kind](row, engine, tmp_path)

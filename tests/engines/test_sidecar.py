@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from sidecar_engine import ENGINE, Odd
 
+from polydub.engines.asr.faster_whisper import WhisperOptions
 from polydub.engines.base import Calibration
 from polydub.engines.pool import EnginePool, Tool
-from polydub.engines.sidecar.host import entry_of, opened, running
+from polydub.engines.sidecar.host import entry_of, opened, running, smaller
 from polydub.engines.sidecar.process import Limits, Start
 from polydub.errors import BadEngineOutput, BadSettings, EngineFailed, MissingExtra, MissingWeights
 from polydub.types import Audio, Part, Segment, Span, Voice
@@ -234,6 +235,19 @@ class TestFaults:
         with running(replace(start(idle_s=0.5), engine=alone)) as odd, ThreadPoolExecutor(6) as threads:
             assert list(threads.map(odd.pause, [0.3] * 6)) == [0.3] * 6
 
+    def test_after_want_of_memory_it_works_in_smaller_batches(self) -> None:
+        with running(start()) as odd:
+            assert odd.batch(64) == 64
+            assert odd.batch(16) == 16, "a quarter, in a new process"
+            assert odd.batch(64) == 16, "from then on"
+            with failing("out of memory"):
+                odd.batch(1)
+        assert smaller(Odd(batch_pieces=9)) == Odd(batch_pieces=8), "no less than the option allows"
+        assert smaller(Odd(batch_pieces=8)) is None
+
+    def test_a_batch_size_that_changes_the_result_stays(self) -> None:
+        assert smaller(WhisperOptions.model_validate({"batch_size": 8})) is None
+
     @pytest.mark.parametrize("fault", ["exit", *map(slow, ("crash", "garbage", "half", "memory"))])
     def test_a_stream_is_repeated_as_long_as_nothing_of_it_was_passed_on(self, tmp_path: Path, fault: str) -> None:
         words = "one two three four five six seven eight nine ten eleven twelve"
@@ -373,6 +387,26 @@ class TestPool:
 
         with ThreadPoolExecutor(6) as threads:
             assert list(threads.map(use, tools * 2)) == ["a", "b", "c"] * 2
+        pool.close()
+
+    @pytest.mark.parametrize("device", ["cpu", "cuda"])
+    def test_an_engine_that_nobody_uses_is_unloaded_after_a_while_and_loaded_again_when_needed(self, device: str) -> None:
+        pool, ended, loads = EnginePool(idle_s=0.05), threading.Event(), list[int]()
+
+        @contextmanager
+        def load(options: Any, weights: Any, device: str) -> Iterator[Callable[[], bool]]:
+            loads.append(1)
+            yield ended.is_set
+            ended.set()
+
+        tool = Tool(replace(ENGINE, load=load), Odd(), {"name": "idle"}, device=device)
+        for times in (1, 2):
+            ended.clear()
+            with pool.borrow(tool, 1) as over:
+                time.sleep(0.1)
+                assert not over(), "it is in use"
+            assert ended.wait(10)
+            assert len(loads) == times
         pool.close()
 
     def test_an_accelerator_has_one_engine_at_a_time_and_none_is_unloaded_while_it_works(self) -> None:

@@ -27,7 +27,7 @@ from polydub.types import HEAR_HZ, RATE_HZ, Span
 if TYPE_CHECKING:
     from polydub.types import Audio
 
-LIGHT_MIB = 500  # what takes more takes its time to load: such engines work for a moment under --deep only
+LIGHT_MIB = 350  # what takes more takes its time to load: such engines work for a moment under --deep only
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def dub(files: tuple[str, ...], **given: Any) -> int:
 
         return show_plans(found, loaded, given["as_json"])
     share_memory()
-    pool = EnginePool()
+    pool = EnginePool(loaded.settings.idle_s)
     try:
         rows = [_one(job, loaded, pool, given, alone=len(found) == 1) for job in found]
     finally:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,16 @@ class _Loaded:
 
 
 class _Slot:
-    """The place of one engine; whoever loads it holds the lock."""
+    """The place of one engine; whoever loads it holds the lock. `left`: when its last user left it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.loaded: _Loaded | None = None
+        self.left = 0.0
+
+    @property
+    def idle(self) -> bool:
+        return self.loaded is not None and not self.loaded.users
 
 
 def _name(tool: Tool) -> str:
@@ -70,9 +75,13 @@ def _give_back() -> None:
 
 
 class EnginePool:
-    """Engines loaded at most once, shared by the runs of a batch. One heavy engine per accelerator at a time."""
+    """Engines loaded at most once, shared by the runs of a batch. One heavy engine per accelerator at a time.
 
-    def __init__(self) -> None:
+    An engine that nobody used for `idle_s` seconds is unloaded; 0 = never.
+    """
+
+    def __init__(self, idle_s: float = 0.0) -> None:
+        self._idle_s, self._watched = idle_s, False
         self._slots: defaultdict[str, _Slot] = defaultdict(_Slot)
         self._devices: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._changed = threading.Condition()  # of slots, devices and users; never held while anything is loaded
@@ -94,7 +103,11 @@ class EnginePool:
         finally:
             with self._changed:
                 loaded.users.remove(me)
+                slot.left = time.monotonic()
                 self._changed.notify_all()
+                if self._idle_s and not self._watched:
+                    self._watched = True
+                    threading.Thread(target=self._watch, daemon=True).start()
 
     def _joined(self, slot: _Slot, me: int) -> _Loaded | None:
         with self._changed:
@@ -104,9 +117,7 @@ class EnginePool:
 
     def _load(self, slot: _Slot, tool: Tool, jobs: int) -> _Loaded:
         """Loads an engine for this thread. Engines of other names load meanwhile, but for those on the same accelerator."""
-        with self._changed:
-            turn = nullcontext() if tool.device == "cpu" else self._devices[tool.device]
-        with turn:
+        with self._turn(tool.device):
             if tool.device != "cpu":
                 self._make_room(tool.device)
             stack, began = ExitStack(), time.monotonic()
@@ -116,6 +127,37 @@ class EnginePool:
             with self._changed:
                 slot.loaded = loaded
             return loaded
+
+    def _turn(self, device: str) -> AbstractContextManager[Any]:
+        """Held while something is loaded onto an accelerator or unloaded from it."""
+        with self._changed:
+            return nullcontext() if device == "cpu" else self._devices[device]
+
+    def _watch(self) -> None:
+        """Unloads what has been idle for too long, until nothing is loaded."""
+        while True:
+            with self._changed:
+                if not any(slot.loaded for slot in self._slots.values()):
+                    self._watched = False
+                    return
+                idle = min((slot for slot in self._slots.values() if slot.idle), key=lambda slot: slot.left, default=None)
+                left_s = idle.left + self._idle_s - time.monotonic() if idle else None
+                if idle is None or idle.loaded is None or (left_s is not None and left_s > 0):
+                    self._changed.wait(left_s)
+                    continue
+                device = idle.loaded.device
+            self._unload(idle, device)
+
+    def _unload(self, slot: _Slot, device: str) -> None:
+        """Unless somebody uses it again."""
+        with self._turn(device):
+            with self._changed:
+                if slot.loaded is None or slot.loaded.users:
+                    return
+                stack, slot.loaded = slot.loaded.stack, None
+            stack.close()
+        del stack
+        _give_back()
 
     def _make_room(self, device: str) -> None:
         """Unloads what is on an accelerator, as soon as no other thread needs it."""
@@ -147,5 +189,6 @@ class EnginePool:
         with self._changed:
             stacks = [slot.loaded.stack for slot in self._slots.values() if slot.loaded]
             self._slots.clear()
+            self._changed.notify_all()
         for stack in stacks:
             stack.close()

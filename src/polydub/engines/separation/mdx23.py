@@ -177,6 +177,8 @@ ENGINE = Engine(
         package="audio-separator",
         memory_mib=(3000, 3000),
         devices=frozenset({"cpu", "cuda"}),
+        # RoFormers on several threads: of some 110 processes 3 answered in other bits than the rest (torch 2.13, CPU).
+        deterministic=False,
         features=frozenset({"stems"}),
     ),
     options=Mdx23Options,

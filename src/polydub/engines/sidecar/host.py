@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import entry_points
 from logging import getLogger
@@ -32,6 +33,7 @@ log = getLogger(__name__)
 PER_SECOND = 60.0
 LETTERS_PER_S = 12  # of speech
 PATIENCE = 20  # deaths of the process that a call outlives while it waits
+BATCHES = frozenset({"batch", "batch_pieces", "batch_size"})  # options that say how much is in work at once
 STREAMED = frozenset({"transcribe", "stream"})  # methods of the Protocols that yield
 
 
@@ -93,7 +95,16 @@ class Sidecar:
                 deaths, waits = deaths + call.begun, waits + (not call.begun)
                 if self._closed or given or deaths > 1 or waits > PATIENCE:
                     raise died.told(self._start) from died
-                log.warning("%s %s; starting it again", self._start.name, died.reason)
+                self._lessen(died)
+
+    def _lessen(self, died: Died) -> None:
+        """Tells that the process is started again; after want of memory it works in smaller batches from then on."""
+        with self._lock:
+            less = smaller(self._start.options) if died.memory else None
+            if less is not None:
+                self._start = replace(self._start, options=less)
+        how = " with smaller batches" if less else ""
+        log.warning("%s %s; starting it again%s", self._start.name, died.reason, how)
 
     def _running(self) -> Process:
         with self._lock:
@@ -161,6 +172,16 @@ def entry_of(engine: Engine) -> str:
         if value is engine:
             return f"{module}:{name}"
     raise MissingExtra(f"{engine.info.name}: nobody knows which module has it", "reinstall the package that brings it")
+
+
+def smaller(options: Options) -> Options | None:
+    """The options with a quarter of their batch size; None where they have none, or none that leaves the result as it is."""
+    for name in BATCHES & (set(type(options).model_fields) - set(options.identity())):
+        least = next((rule.ge for rule in type(options).model_fields[name].metadata if hasattr(rule, "ge")), 1)
+        size = max(least, getattr(options, name) // 4)
+        if size < getattr(options, name):
+            return options.model_copy(update={name: size})
+    return None
 
 
 def _seconds(value: object) -> float:

@@ -330,7 +330,7 @@ ENGINE = Engine(
         package="coqui-tts",
         memory_mib=(4500, 3500),
         devices=frozenset({"cpu", "cuda"}),
-        deterministic=True,
+        deterministic=True,  # with as many threads as before; with others sums differ in their last bits, and soon the tokens
         parallel=1,
         features=frozenset({"clone", "rate", "seed", "stream"}),
     ),
