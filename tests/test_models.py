@@ -73,7 +73,7 @@ class TestCatalogue:
         known = models.catalogue()
         assert len({one.weight.id for one in known}) == len(known)
         for one in known:
-            assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", one.weight.id)
+            assert re.fullmatch(r"[a-z0-9][A-Za-z0-9._-]*", one.weight.id)
             assert re.match(r"hub:[^/]+/[^/]+$|wheel:[^=]+==[^#]+#[0-9a-f]{64}$|files$", one.weight.source)
             assert one.weight.licence and one.weight.bytes and one.engines
             assert bool(one.weight.revision) == bool(one.weight.files)

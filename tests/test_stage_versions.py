@@ -86,7 +86,7 @@ def test_a_copy_has_the_same_hashes(changed: Callable[[], set[str]]) -> None:
     ("file", "old", "new", "stages"),
     [
         ("stages/speak.py", "audio = tts.synthesize(part)", "audio = tts.synthesize(replace(part))", {"synthesize"}),
-        ("audio/limiter.py", "_STEP = 16", "_STEP = 32", {"mix-block"}),
+        ("audio/limiter.py", "REACH = RATE_HZ // 50", "REACH = RATE_HZ // 40", {"measure-block", "mix-block"}),
         ("audio/stretch.py", "def stretch(", "def stretch(\n    *,", {"shape"}),
         ("media/mux.py", "+faststart", "+frag_keyframe", {"mux"}),
         ("text/cues.py", "def close_gaps(", "def close_gaps(\n    *,", {"subtitle"}),

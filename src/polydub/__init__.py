@@ -36,9 +36,10 @@ def dub(
 
     given = {languages.parse(tag): Path(path) for tag, path in (translations or {}).items()}
     job = Job(Path(media), Path(transcript) if transcript else None, given)
-    pool = EnginePool()
+    loaded = config.load_from_process(settings)
+    pool = EnginePool(loaded.settings.idle_s)
     try:
-        return dub_film(job, config.load_from_process(settings), pool, Ears())
+        return dub_film(job, loaded, pool, Ears())
     finally:
         pool.close()
 

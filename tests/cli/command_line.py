@@ -75,7 +75,14 @@ def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
 
 
 def members(session: int) -> set[int]:
-    """The processes of a session that are alive."""
+    """The processes of a session that are alive, and still are when two seconds have passed."""
+    ends = time.monotonic() + 2
+    while (found := _alive(session)) and time.monotonic() < ends:
+        time.sleep(0.05)
+    return found
+
+
+def _alive(session: int) -> set[int]:
     found: set[int] = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

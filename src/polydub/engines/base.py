@@ -54,7 +54,7 @@ class Info:
         extra: pip extra that brings its dependencies ("" = core).
         network: True = never used by `auto`, and refused under --offline.
         memory_mib: estimates (host, accelerator).
-        deterministic: same input, same bytes, on one kind of host.
+        deterministic: same input, same bytes, on one kind of host and with as many threads.
         parallel: calls one loaded engine serves at once; 0 = one per core.
         batch: requests the engine likes in one call (mt).
         revision: of the engine's own code; raise it when what it answers changes, so that remembered work is done again.

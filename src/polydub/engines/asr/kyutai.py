@@ -38,7 +38,7 @@ class KyutaiOptions(Options):
     """Options of Kyutai STT."""
 
     model: str = Field("stt-1b-en_fr", min_length=1, description=f"{', '.join(MODELS)}, or the path of a folder")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the weights; auto = bfloat16 on a card, float32 on the processor"
     )
     stretch_s: float = Field(
@@ -238,7 +238,7 @@ def _load(options: KyutaiOptions, weights: Weights, device: str) -> Generator[Ky
 
     any_torch, library, tensors = _untyped(torch), _untyped(transformers), _untyped(safetensors)
     any_torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
-    chosen = options.dtype if options.dtype != "auto" else "float32" if device == "cpu" else "bfloat16"
+    chosen = options.precision if options.precision != "auto" else "float32" if device == "cpu" else "bfloat16"
     try:
         processor = library.KyutaiSpeechToTextProcessor.from_pretrained(folder, local_files_only=True)
         model = library.KyutaiSpeechToTextForConditionalGeneration.from_pretrained(
@@ -247,7 +247,7 @@ def _load(options: KyutaiOptions, weights: Weights, device: str) -> Generator[Ky
         model = model.to(device).eval()
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, tensors.SafetensorError) as error:
         text = f"Kyutai STT cannot load {folder.name} as {chosen} on {device}: {_first_line(error)}"
-        raise EngineFailed(text, "pull the weights again, or choose another dtype or device") from error
+        raise EngineFailed(text, "pull the weights again, or choose another precision or device") from error
     # Encoding in windows should change nothing, but in transformers 5.23 the codes are others from the first border on.
     model.generation_config.audio_window_size = None
     yield KyutaiTranscriber(model, processor, options, _languages(options))
