@@ -279,5 +279,5 @@ ENGINE = Engine(
     weights=lambda options: (WEIGHTS[options.model],) if options.model in WEIGHTS else (),
     models={"low": (ENGLISH, MULTILINGUAL), "medium": (MULTILINGUAL, ENGLISH), "high": (MULTILINGUAL, ENGLISH)},
     remarks=lambda _, __: ("everything that Chatterbox speaks bears its inaudible watermark",),
-    environment=Environment(NAME, "chatterbox"),
+    environment=Environment(NAME, "perth"),  # chatterbox itself wants torchaudio, which `load` stands in for
 )

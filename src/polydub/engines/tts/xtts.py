@@ -342,5 +342,5 @@ ENGINE = Engine(
     weights=_weights,
     models={"low": MODELS, "medium": MODELS, "high": MODELS},
     remarks=_remarks,
-    environment=Environment(NAME, "TTS"),
+    environment=Environment(NAME, "coqpit"),  # TTS itself wants torchaudio, which `load` stands in for
 )
