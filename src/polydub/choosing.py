@@ -12,7 +12,7 @@ from polydub.engines import devices, environments, preferences, registry
 from polydub.engines.base import Environment, Kind, Weight
 from polydub.engines.pool import Tool
 from polydub.engines.registry import AUTO, Chosen, LackingWeights, Need
-from polydub.errors import BadSettings, Cancelled, Missing, PolydubError, UnsupportedLanguage
+from polydub.errors import BadSettings, Cancelled, EngineFailed, Missing, PolydubError, UnsupportedLanguage
 from polydub.runner import Run
 from polydub.types import Notice, Progress
 
@@ -37,12 +37,14 @@ class Chooser:
 
     def __init__(self, loaded: Loaded, kept: dict[str, str], person: Person | None = None) -> None:
         self._loaded, self._kept, self._person = loaded, kept, person or Person()
+        self._held: Callable[[str], int] = lambda device: 0  # MiB that the run's own engines take there
 
     def __call__(self, run: Run, wants: Mapping[Kind, str]) -> None:
         """The engine for each kind, for a language or pair ("und" when none is known). Raises what `registry.choose` raises.
 
         Weights that would serve better are offered once for all kinds.
         """
+        self._held = run.held_mib
         found = self._all(wants)
         lacking = tuple(dict.fromkeys(weight for row in found.values() for weight in _lacking(row)))
         if lacking and self._agreed(lacking):
@@ -56,10 +58,12 @@ class Chooser:
     def listener(self, run: Run, language: str) -> None:
         """A recogniser of the dub takes the place of the source's; none does where nobody here understands it well."""
         run.tools.pop("asr", None)
+        self._held = run.held_mib
+        asked = self._asked("asr")
         order = [name for name in preferences.order("asr", self._loaded.settings.mode) if name != "pocketsphinx"]
         try:
-            chosen = registry.choose(self._asked("asr"), replace(self._need("asr", language), order=order))
-        except (Missing, UnsupportedLanguage):
+            chosen = registry.choose(AUTO if asked == GIVEN else asked, replace(self._need("asr", language), order=order))
+        except (Missing, UnsupportedLanguage, BadSettings, EngineFailed):
             return
         run.tools["asr"] = tool(chosen)
 
@@ -106,7 +110,12 @@ class Chooser:
             return environments.find(environment, settings.environments_home)
 
         need = Need(kind, language, settings.offline, options, None, settings.mode, find, python, settings.device)
-        return replace(need, free=devices.free_mib) if settings.check_memory else need
+        return replace(need, free=self._free_mib) if settings.check_memory else need
+
+    def _free_mib(self, device: str) -> int | None:
+        """What is free, and what the run's own engines take: they stay for this need, or are unloaded for it."""
+        free = devices.free_mib(device)
+        return None if free is None else free + self._held(device)
 
     def _choose(self, kind: Kind, language: str) -> Chosen | LackingWeights:
         asked, need, key = self._asked(kind), self._need(kind, language), _key(kind, language)

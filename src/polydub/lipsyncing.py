@@ -35,7 +35,7 @@ def ready(run: Run, want: Wanted, choose: Choose) -> bool:
         return False
     try:
         choose(run, {"lipsync": UNKNOWN, "faces": UNKNOWN})
-    except Missing as error:
+    except (Missing, EngineFailed) as error:  # EngineFailed: more memory is needed than is free
         if want.picture.strict_plugins:
             raise
         run.note(Notice("lip-sync-missing", f"{NEITHER}: {error.message}" + (f" ({error.hint})" if error.hint else "")))
@@ -89,7 +89,7 @@ def _moved(run: Run, picture: lipsync.Picture, plan: lipsync.Plan, said: Said) -
     for handle in begun:
         try:
             done.append(handle.result())
-        except EngineFailed as error:
+        except (EngineFailed, UnreadableMedia) as error:
             failed[error.message] += 1
     count = len(done) + failed.total() + sum(times for _, times in plan.left)
     if plan.left:

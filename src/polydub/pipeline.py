@@ -70,6 +70,8 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
         choose.listener(run, want.target)
     film, said = spoken(run, film, cast.casting, want)
     run.release("tts")
+    if want.check_speech == "recognise":
+        run.release("asr")
     if recogniser:
         run.tools["asr"] = recogniser
 

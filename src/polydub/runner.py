@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -328,6 +328,10 @@ class Run:
         with self.store.scratch() as scratch:
             return self._run_stage(call, scratch, alone=alone)
 
+    def held_mib(self, device: str) -> int:
+        """Memory that engines of this run's pool take on a device."""
+        return self._pool.held_mib(device)
+
     def _run_stage(self, call: Call, scratch: Path, *, alone: bool = True) -> tuple[Any, tuple[Notice, ...]]:
         """Calls the function itself, with its engine if it has one."""
         stage = call.stage
@@ -344,7 +348,7 @@ class Run:
                 if tool is None:
                     result = stage.function(work, *call.args)
                 else:
-                    with self._pool.borrow(tool, self.jobs) as engine:
+                    with self._pool.borrow(tool, self.jobs, self.check) as engine:
                         result = stage.function(work, engine, *call.args)
         except PolydubError as error:
             error.stage, error.line = error.stage or stage.name, error.line or call.line
@@ -353,11 +357,29 @@ class Run:
         except Exception as error:  # an engine may raise anything; our own faults pass through
             if tool is None:
                 raise
-            name = tool.engine.info.name
-            failed = EngineFailed(f"{name} failed in {stage.name}: {error}", "try again with --debug, or choose another engine")
-            failed.stage, failed.engine, failed.line = stage.name, name, call.line
+            failed = _failed(tool, stage.name, error)
+            failed.line = call.line
             raise failed from error
         return result, tuple(replace(notice, stage=notice.stage or stage.name) for notice in work.notices)
+
+
+def _failed(tool: Tool, what: str, error: Exception) -> EngineFailed:
+    """What an engine raised that is no sentence for the user, as one."""
+    name = tool.engine.info.name
+    failed = EngineFailed(f"{name} failed in {what}: {error}", "try again with --debug, or choose another engine")
+    failed.stage, failed.engine = what, name
+    return failed
+
+
+@contextmanager
+def engine_at_work(tool: Tool, what: str) -> Generator[None]:
+    """Around what an engine does outside of a stage. Raises: EngineFailed for what is no PolydubError."""
+    try:
+        yield
+    except PolydubError:
+        raise
+    except Exception as error:  # an engine may raise anything
+        raise _failed(tool, what, error) from error
 
 
 def _told(stage: Stage[..., Any], used: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydub.audio.signal import resample
+from polydub.errors import StoreError
 from polydub.text.subtitle_files import write_ass, write_srt
 from polydub.types import RATE_HZ, Audio, Cue, Part, Samples, Voice, seconds
 
@@ -78,7 +79,10 @@ def make_sample(folder: Path) -> SampleFiles:
 
     Files of these names are replaced. Raises: MissingProgram, EngineFailed, StoreError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror or error}", "choose another folder with --output") from error
     speech = _speak()
     files = SampleFiles.within(folder)
     translated = tuple(Cue(c.start, c.end, line[2], c.speaker) for c, line in zip(speech.cues, DIALOGUE, strict=True))

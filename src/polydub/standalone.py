@@ -20,7 +20,7 @@ from polydub.engines.registry import UNKNOWN
 from polydub.errors import BadEngineOutput, BadInput, BadSettings
 from polydub.media import sounds
 from polydub.project import write
-from polydub.runner import Handle, How, Run
+from polydub.runner import Handle, How, Run, engine_at_work
 from polydub.stages import deliver, listen, separate, speak, subtitling, translate
 from polydub.store import Store, writing
 from polydub.types import BLOCK, Artifact, Audio, Cue, Notice, Part, Script, Segment, Source, Speech, Track, Turn
@@ -257,6 +257,7 @@ class Spoken:
     engine: str
     rate_hz: int
     first_s: float
+    notices: tuple[Notice, ...] = ()
 
 
 def read_text(file: Path) -> str:
@@ -287,9 +288,10 @@ def speak_text(utterance: Utterance, loaded: Loaded, out: Path | BinaryIO, form:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polydub-")))
         store = Store(folder / "store")
         stack.callback(store.close)
-        run = stack.enter_context(Run(store, folder, How(), pool))
+        run = stack.enter_context(Run(store, folder, How(strict=loaded.settings.strict), pool))
         Chooser(loaded, {})(run, {"tts": targets[0]})
         tool = run.tools["tts"]
+        stack.enter_context(engine_at_work(tool, "speak"))
         tts = stack.enter_context(pool.borrow(tool, 1))
         voice = speak.voice(tts.voices(targets[0]), utterance.voice)
         part = Part(" ".join(utterance.text.split()), targets[0], voice, utterance.rate)
@@ -303,7 +305,7 @@ def speak_text(utterance: Utterance, loaded: Loaded, out: Path | BinaryIO, form:
             whole = list(pieces)
             samples = np.concatenate([piece.samples for piece in whole], axis=1)
             write(out, sounds.encoded(Audio(samples, whole[0].rate_hz), form))
-        return told.spoken()
+        return replace(told.spoken(), notices=run.notices)
 
 
 class _Told:

@@ -40,6 +40,7 @@ _DISK = {
     errno.EISDIR: ("a folder is in the way of a file", "choose another folder with --output or --store"),
     errno.ENAMETOOLONG: ("the name is too long for this disk", "rename the input, or choose a shorter --output"),
     errno.EFBIG: ("the file is larger than allowed here", "choose another disk with --output or --store"),
+    errno.ENOENT: ("the folder cannot be made there", "choose another folder with --output or --store"),
     errno.EIO: ("the disk has failed", "check the disk, or choose another one with --output or --store"),
 }
 

@@ -146,6 +146,7 @@ def test_what_cannot_be_done_is_one_sentence(folder: Path, words: tuple[str, ...
 def test_what_an_interruption_left_can_be_removed(folder: Path) -> None:
     (folder / "environments/toys/bin").mkdir(parents=True)
     (folder / "environments/toys/bin/python").write_bytes(b"x" * 1000)
+    (folder / "environments/toys/made-by-polydub").touch()
     told = polydub(folder, "engines", "remove", "toy", "--json")
     assert json.loads(told.out) == [{"name": "toys", "freed_bytes": 1000}]
     assert not (folder / "environments/toys").exists()

@@ -228,6 +228,24 @@ def test_several_who_install_the_same_make_it_once(home: Path, wish: Wish) -> No
 
 
 @makes
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_of_somebody_else_is_neither_replaced_nor_removed(
+    home: Path, wish: Wish, tmp_path: Path, linked: bool
+) -> None:
+    mine = tmp_path / "mine" if linked else home / ODD.name
+    mine.mkdir(parents=True)
+    (mine / "precious").write_text("mine")
+    if linked:
+        home.mkdir(exist_ok=True)
+        (home / ODD.name).symlink_to(mine)
+    with pytest.raises(StoreError, match="no environment of polydub's"):
+        install(ODD, home, wish)
+    with pytest.raises(StoreError, match="no environment of polydub's"):
+        remove(ODD, home)
+    assert (mine / "precious").read_text() == "mine"
+
+
+@makes
 def test_a_removed_one_is_gone(home: Path, wish: Wish) -> None:
     install(ODD, home, wish)
     assert remove(ODD, home) > 10_000

@@ -53,6 +53,7 @@ def speak(text: str | None, file: Path | None, out: Path, **given: Any) -> int:
         raise BadSettings(f"{out.name} has none of the endings {endings}", "choose one of them: --out speech.wav")
     target = sys.stdout.buffer if to_stdout else out
     made = standalone.speak_text(utterance, loaded, target, form, given["stream"])
+    output.say_notices(made.notices, given["verbose"])
     if to_stdout:
         return 0
     if given["as_json"]:

@@ -71,7 +71,8 @@ def _hindrance(engine: Engine, python: Path | None) -> str:
     if python is not None:
         on_cpu = environments.identity(python).split()[1:2] == [CPU]
         return f"its environment is the one for processors: polydub engines install {engine.info.name} --variant cuda" * on_cpu
-    lacking = [] if engine.environment else [name for name in CUDA_LIBRARIES if not _loadable(name)]
+    own = engine.environment or engine.info.kind == "lipsync"  # works with libraries of its own
+    lacking = [] if own else [name for name in CUDA_LIBRARIES if not _loadable(name)]
     return f"{' and '.join(lacking)} cannot be loaded" if lacking else ""
 
 

@@ -31,6 +31,7 @@ from polydub.errors import BadSettings, EngineFailed, MissingExtra, StoreError
 
 log = getLogger(__name__)
 LOCKS = Path(__file__).with_name("locks")
+MARK = "made-by-polydub"  # in every environment, also one that is not complete
 MANIFEST = "polydub.json"
 AUTO = "auto"
 # What an environment takes, roughly: torch for NVIDIA cards, torch, neither. Measured, and rounded up.
@@ -142,6 +143,7 @@ def install(environment: Environment, home: Path, wish: Wish | None = None) -> I
         here = installed(environment, home, wish.locks)
         if not (here and here.current and here.variant == variant):
             _check_room(environment, home, lock)
+            _clear(folder)
             try:
                 _make(environment, folder, lock, _Run(wish.tell, held))
             except BaseException:
@@ -160,10 +162,27 @@ def remove(environment: Environment, home: Path) -> int:
     if not folder.exists():
         raise BadSettings(f"the environment {environment.name} is not here", "see what is: polydub engines")
     with _in_order(environment, home), _alone(environment, home, lambda text: None):
+        _require_ours(folder)
         freed = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
         (folder / MANIFEST).unlink(missing_ok=True)  # nobody shall start what is half gone
         shutil.rmtree(folder)
     return freed
+
+
+def _require_ours(folder: Path) -> None:
+    """Raises: StoreError for what somebody else put there: such a name may well be a checkout's."""
+    ours = folder.is_dir() and not folder.is_symlink() and ((folder / MARK).exists() or (folder / MANIFEST).exists())
+    if not ours and (folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir())))):
+        raise StoreError(f"{folder} is there and is no environment of polydub's", "move it, or choose another --environments")
+
+
+def _clear(folder: Path) -> None:
+    """An empty folder that bears polydub's mark, whatever of an environment was there before. Raises: StoreError."""
+    _require_ours(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / MARK).touch()
 
 
 def _variant(environment: Environment, wish: Wish) -> str:
@@ -234,7 +253,7 @@ def _make(environment: Environment, folder: Path, lock: Path, run: _Run) -> None
 
     own_pip = find_spec("pip") is None  # a Python that has none, as uv makes it
     run.tell(f"{environment.name}: making a Python of its own in {folder}")
-    venv.EnvBuilder(clear=True, symlinks=True, with_pip=own_pip).create(folder)
+    venv.EnvBuilder(symlinks=True, with_pip=own_pip).create(folder)
     python = str(_python(folder))
     pip = [python, "-m", "pip"] if own_pip else [sys.executable, "-m", "pip", "--python", python]
     flags = "--require-hashes --no-deps --only-binary :all: --no-compile --no-input --progress-bar off"

@@ -8,15 +8,18 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 from polydub.engines.base import Engine, Options, Weights
 from polydub.engines.opening import opened
+from polydub.errors import PolydubError
 
+log = getLogger(__name__)
 QUICK_S = 0.5  # engines that load faster are not worth the memory while they are idle
 
 
@@ -46,6 +49,7 @@ class _Loaded:
     gate: threading.Semaphore
     device: str
     seconds: float
+    mib: int
     users: list[int] = field(default_factory=list[int])
 
 
@@ -64,6 +68,21 @@ class _Slot:
 
 def _name(tool: Tool) -> str:
     return json.dumps([tool.engine.info.kind, dict(tool.identity), tool.device], sort_keys=True)
+
+
+def _memory(tool: Tool) -> int:
+    """MiB that an engine takes on its device, as estimated before it is loaded."""
+    host, accelerator = tool.engine.info.memory_mib
+    weights = sum(weight.bytes for weight in tool.engine.weights(tool.options)) >> 20
+    return max(host if tool.device == "cpu" else accelerator, weights)
+
+
+def _shut(stack: ExitStack) -> None:
+    """Unloads an engine; what it says against that is for nobody but the log."""
+    try:
+        stack.close()
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError, PolydubError) as error:
+        log.warning("an engine could not be unloaded in order: %s", error)
 
 
 def _give_back() -> None:
@@ -86,19 +105,27 @@ class EnginePool:
         self._devices: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._changed = threading.Condition()  # of slots, devices and users; never held while anything is loaded
 
+    def held_mib(self, device: str) -> int:
+        """Memory that its engines take on a device: what is free does not hold it, and an engine that is loaded has it."""
+        with self._changed:
+            return sum(slot.loaded.mib for slot in self._slots.values() if slot.loaded and slot.loaded.device == device)
+
     @contextmanager
-    def borrow(self, tool: Tool, jobs: int) -> Generator[Any]:
+    def borrow(self, tool: Tool, jobs: int, check: Callable[[], None] = lambda: None) -> Generator[Any]:
         """The loaded engine, for one call; waits while it serves as many calls as it can.
 
+        `check` is asked when the waiting is over, and may raise: the run may have been stopped meanwhile.
         An engine on an accelerator also waits until nobody uses or waits for the one that is there, which is unloaded then.
         """
         me = threading.get_ident()
         with self._changed:
             slot = self._slots[_name(tool)]
         with slot.lock:
+            check()
             loaded = self._joined(slot, me) or self._load(slot, tool, jobs)
         try:
             with loaded.gate:
+                check()
                 yield loaded.engine
         finally:
             with self._changed:
@@ -123,7 +150,8 @@ class EnginePool:
             stack, began = ExitStack(), time.monotonic()
             engine = stack.enter_context(opened(tool.engine, tool.options, tool.weights, tool.device, tool.python))
             gate = threading.Semaphore(tool.engine.info.parallel or jobs)
-            loaded = _Loaded(stack, engine, gate, tool.device, time.monotonic() - began, [threading.get_ident()])
+            took_s = time.monotonic() - began
+            loaded = _Loaded(stack, engine, gate, tool.device, took_s, _memory(tool), [threading.get_ident()])
             with self._changed:
                 slot.loaded = loaded
             return loaded
@@ -155,7 +183,7 @@ class EnginePool:
                 if slot.loaded is None or slot.loaded.users:
                     return
                 stack, slot.loaded = slot.loaded.stack, None
-            stack.close()
+            _shut(stack)
         del stack
         _give_back()
 
@@ -171,7 +199,7 @@ class EnginePool:
                 if slot.loaded is None or slot.loaded.users:  # this thread works with both
                     continue
                 stack, slot.loaded = slot.loaded.stack, None
-            stack.close()
+            _shut(stack)
 
     def release(self, tool: Tool) -> None:
         """The run needs `tool` no more; it is unloaded if loading it again costs next to nothing."""
@@ -180,7 +208,7 @@ class EnginePool:
             if slot.loaded is None or slot.loaded.seconds >= QUICK_S or slot.loaded.users:
                 return
             stack, slot.loaded = slot.loaded.stack, None
-        stack.close()
+        _shut(stack)
         del stack
         _give_back()
 
@@ -191,4 +219,4 @@ class EnginePool:
             self._slots.clear()
             self._changed.notify_all()
         for stack in stacks:
-            stack.close()
+            _shut(stack)

@@ -32,6 +32,7 @@ MODELS = {
 }
 NEEDED = (("config.json",), ("processor_config.json", "preprocessor_config.json"), ("tokenizer.json",))
 WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+FAILURES = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OSError, MemoryError)
 
 
 class KyutaiOptions(Options):
@@ -124,7 +125,7 @@ class KyutaiTranscriber:
                     logits_processor=[tap.look],
                     stopping_criteria=[stopped],
                 )
-        except (RuntimeError, ValueError, IndexError) as error:
+        except FAILURES as error:
             queue.put(EngineFailed(f"Kyutai STT failed while recognising: {_first_line(error)}", _remedy(error)))
         finally:
             queue.put(None)

@@ -33,6 +33,7 @@ WAIT_S = 0.25  # between two looks at a program
 GRACE_S = 3.0  # to end by itself after it was asked to
 TOLD = 3  # last lines that are passed on
 # What a program of the user's own may know of the environment; no keys, no settings of polydub.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1"}  # its weights must be in place
 PASSED = (
     "PATH",
     "HOME",
@@ -177,8 +178,8 @@ def run(command: Command, tick: Callable[[], None]) -> str:
     environment = {name: os.environ[name] for name in PASSED if name in os.environ}
     try:
         process = subprocess.Popen(
-            [*_leash(), *command.arguments], cwd=command.folder, env={**environment, **command.more}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            [*_leash(), *command.arguments], cwd=command.folder, env={**environment, **OFFLINE, **command.more},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise EngineFailed(f"{command.name} cannot be started: {error.strerror}", "check its folder and its Python") from error

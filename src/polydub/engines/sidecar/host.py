@@ -92,7 +92,8 @@ class Sidecar:
                         yield event, body
                 return
             except Died as died:
-                deaths, waits = deaths + call.begun, waits + (not call.begun)
+                charged = call.begun or died.loading
+                deaths, waits = deaths + charged, waits + (not charged)
                 if self._closed or given or deaths > 1 or waits > PATIENCE:
                     raise died.told(self._start) from died
                 self._lessen(died)
@@ -122,7 +123,9 @@ class Sidecar:
         process = self._process = Process(self._start)
         try:
             self._offered = process.load()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Died):
+                error.loading = True
             process.close()
             self._process = None
             raise

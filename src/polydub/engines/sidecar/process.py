@@ -71,11 +71,14 @@ class Start:
 
 
 class Died(Exception):
-    """A process is of no more use. Attributes: reason: what it did, to be read after its name. memory: it needs less."""
+    """A process is of no more use.
+
+    Attributes: reason: what it did, to be read after its name. memory: it needs less. loading: it did so while it loaded.
+    """
 
     def __init__(self, reason: str, memory: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.memory = reason, memory
+        self.reason, self.memory, self.loading = reason, memory, False
 
     def told(self, start: Start) -> EngineFailed:
         """For the user."""
@@ -231,7 +234,7 @@ class Process:
                     call.box.put((str(head["event"]), body))
         except Ended:
             self._fail(None)
-        except (Garbage, OSError, ValueError, KeyError) as error:
+        except (Garbage, OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError) as error:
             log.debug("%s: %s", self._start.name, error)
             self._fail(Died("wrote something that is no answer, and was ended"))
 
