@@ -46,7 +46,7 @@ class Place:
             return run
 
     def put(self, kind: Kind, name: str, **values: object) -> None:
-        """The weights of an engine, of the right length and hollow."""
+        """The weights of an engine, of the right length, hollow, and passed off as looked at."""
         engine = registry.get(kind, name)
         for weight in engine.weights(registry.build_options(engine, values)):
             for file in weight.files:
@@ -54,6 +54,7 @@ class Place:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("wb") as holes:
                     holes.truncate(file.bytes)
+            models.note_intact(weight, self.home / weight.id, self.home)
 
 
 @pytest.fixture

@@ -162,6 +162,41 @@ def replace_source(source: str, revision: str = "r1") -> Weight:
     return Weight("tiny", revision, source, "MIT", commercial_use=True, files=(big, small))
 
 
+class TestIntact:
+    def test_what_is_as_promised_is_read_once_and_again_when_it_has_changed(self, weight: Weight, home: Path) -> None:
+        place = models.pull(weight, home, silent)
+        models.require_intact(weight, place, home)
+        file = place / "inside/big.bin"
+        before = file.stat()
+        with file.open("r+b") as opened:
+            opened.write(b"other")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        models.require_intact(weight, place, home)  # nothing tells that it has changed: it was not read again
+        os.utime(file)
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"tiny is damaged: .*big\.bin holds other bytes"):
+                models.require_intact(weight, place, home)
+        models.pull(weight, home, silent)
+        models.require_intact(weight, place, home)
+
+    def test_a_file_that_is_gone_is_told(self, weight: Weight, home: Path) -> None:
+        place = models.pull(weight, home, silent)
+        (place / "small.json").unlink()
+        with pytest.raises(StoreError, match=r"small\.json is missing"):
+            models.require_intact(weight, place, home)
+
+    def test_on_a_disk_that_may_not_be_written_it_is_checked_all_the_same(
+        self, weight: Weight, home: Path, tmp_path: Path
+    ) -> None:
+        place = models.pull(weight, home, silent)
+        nowhere = tmp_path / "file"
+        nowhere.write_text("in the way of a folder")
+        models.require_intact(weight, place, nowhere)
+        (place / "small.json").write_bytes(SMALL[::-1])
+        with pytest.raises(StoreError, match="damaged"):
+            models.require_intact(weight, place, nowhere)
+
+
 class TestPull:
     def test_the_files_arrive_with_a_manifest_and_nothing_else_stays(self, weight: Weight, home: Path) -> None:
         heard: list[tuple[int, int]] = []

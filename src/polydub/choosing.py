@@ -65,6 +65,7 @@ class Chooser:
             chosen = registry.choose(AUTO if asked == GIVEN else asked, replace(self._need("asr", language), order=order))
         except (Missing, UnsupportedLanguage, BadSettings, EngineFailed):
             return
+        check_weights(chosen, self._loaded.settings.models_home)
         run.tools["asr"] = tool(chosen)
 
     def _all(self, wants: Mapping[Kind, str]) -> dict[Kind, Chosen | LackingWeights]:
@@ -148,6 +149,7 @@ class Chooser:
             self._kept[f"{key}.reason"] = chosen.reason
             if said := next((n.text for n in chosen.notices if n.code == "substitute"), ""):
                 self._kept[f"{key}.substitute"] = said
+        check_weights(chosen, self._loaded.settings.models_home)
         run.tools[kind] = tool(chosen)
         run.note(*chosen.notices)
 
@@ -186,6 +188,17 @@ def _key(kind: Kind, language: str) -> str:
 
 def _lacking(row: Chosen | LackingWeights) -> Sequence[Weight]:
     return row.weights if isinstance(row, LackingWeights) else row.lacking
+
+
+def check_weights(chosen: Chosen, home: Path) -> None:
+    """Raises: StoreError for weights that are not what they should be: nothing may be made with them, and remembered."""
+    weights = chosen.engine.weights(chosen.options)
+    if not weights:
+        return
+    from polydub import models
+
+    for weight in weights:
+        models.require_intact(weight, chosen.weights[weight.id], home)
 
 
 def tool(chosen: Chosen) -> Tool:

@@ -369,6 +369,16 @@ def test_download_yes_fetches_and_goes_on(toys: Path, origin: Origin) -> None:
     assert len(origin.asked) == asked
 
 
+def test_damaged_weights_of_the_right_length_are_refused_until_they_are_mended(toys: Path, origin: Origin) -> None:
+    right = diarize(toys, "toy-free", "--download", "yes").out
+    file = toys / "models/toy-free/toy.bin"
+    file.write_bytes(CONTENT[:-1] + b"?")
+    for _ in range(2):
+        diarize(toys, "toy-free").fails(6, "toy-free is damaged", "polydub models pull toy-free")
+    assert program("models", "pull", "toy-free", cwd=toys).status == 0
+    assert diarize(toys, "toy-free").out == right
+
+
 @pytest.mark.parametrize("arguments", [("--download", "no"), ("--download", "ask"), (), ("--offline", "--download", "yes")])
 def test_without_a_terminal_nothing_is_fetched_unasked(toys: Path, origin: Origin, arguments: tuple[str, ...]) -> None:
     diarize(toys, "toy-free", *arguments).fails(4, "its weights are not here", "polydub models pull toy-free")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from polydub.choosing import check_weights
 from polydub.cli import inspect, output
 from polydub.cli.inspect import Row
 from polydub.cli.options import common, read
@@ -131,6 +132,7 @@ def tried(row: Row, loaded: Loaded, depth: Depth | None = None) -> Check:
         chosen = inspect.chosen(registry.get(_kind(row), row.name), loaded)
         if why := _untried(chosen, loaded, depth):
             return Check(name, "ok", why)
+        check_weights(chosen, loaded.settings.models_home)
         with opened(chosen.engine, chosen.options, chosen.weights, chosen.device, chosen.python) as engine:
             use = _USES.get(chosen.engine.info.kind)
             text = use(engine, inspect.a_language(chosen.engine, chosen.options)) if use else "loaded"

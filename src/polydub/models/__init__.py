@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import difflib
 import fcntl
+import json
+import os
 import shutil
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,14 +22,26 @@ from polydub.engines import registry
 from polydub.engines.base import KINDS, Engine, Weight
 from polydub.errors import BadSettings, StoreError
 from polydub.models.fetching import Pull, Tell, size
-from polydub.models.places import HUB, held, hub, length, places, revision, write_manifest, wrong
+from polydub.models.places import (
+    HUB,
+    held,
+    hub,
+    length,
+    listed,
+    places,
+    read_json,
+    revision,
+    stamp,
+    write_manifest,
+    wrong,
+)
 from polydub.models.receiving import Patience
 
 __all__ = [
-    "Known", "Patience", "Tell", "catalogue", "comparable", "described", "find", "known", "pull", "remove", "revision",
-    "size", "sized", "verify",
+    "Known", "Patience", "Tell", "catalogue", "comparable", "described", "find", "known", "note_intact", "pull", "remove",
+    "require_intact", "revision", "size", "sized", "verify",
 ]  # fmt: skip
-PARTIAL = ".partial"
+PARTIAL, CHECKED = ".partial", ".checked"
 PATIENCE = Patience()
 
 
@@ -95,6 +109,37 @@ def find(weight: Weight, home: Path) -> Path | None:
     return next((place for place in places(weight, home) if _whole(weight, place)), None)
 
 
+def require_intact(weight: Weight, place: Path, home: Path) -> None:
+    """Raises: StoreError unless the bytes of a model in `place` are as promised.
+
+    They are read once; what was found right is looked at again only when a file's length, time or inode has changed.
+    """
+    if read_json(home / CHECKED / f"{weight.id}.json") == _seen(weight, place):
+        return
+    promised = held(weight, place) or weight
+    problems = [text for file in promised.files if (text := wrong(place / file.name, file))]
+    if problems:
+        raise StoreError(f"{weight.id} is damaged: {problems[0]}", f"polydub models pull {weight.id}")
+    note_intact(weight, place, home)
+
+
+def note_intact(weight: Weight, place: Path, home: Path) -> None:
+    """Remembers that the bytes of a model were found right; on a disk that cannot be written they are read each time."""
+    note = home / CHECKED / f"{weight.id}.json"
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part = note.with_name(f"{note.name}.{os.getpid()}")
+        part.write_text(json.dumps(_seen(weight, place)))
+        part.replace(note)
+
+
+def _seen(weight: Weight, place: Path) -> dict[str, object]:
+    """What is promised of a model's files, and by what a changed one is known."""
+    promised = held(weight, place) or weight
+    stamps = {file.name: stamp(place / file.name) for file in promised.files}
+    return {"place": str(place), "promised": listed(promised), "stamps": stamps}
+
+
 def verify(weight: Weight, home: Path) -> list[str]:
     """What is wrong with a model on disk, a sentence for each file, by reading all of it; empty when every hash agrees, and
     for what nobody has promised: see `comparable`.
@@ -156,6 +201,8 @@ def pull(weight: Weight, home: Path, progress: Tell, offline: bool = False, pati
             )
         with _in_order(weight, home), _alone(weight, home):
             intact = _intact(weight, home) or _fetched(Pull(weight, home / PARTIAL / weight.id, progress, patience), home)
+    if intact.parent == home:  # the hub's cache is looked at when it is used
+        note_intact(weight, intact, home)
     promised = held(weight, intact) or weight
     progress(promised.bytes, promised.bytes)
     return intact

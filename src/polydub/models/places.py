@@ -57,6 +57,15 @@ def length(path: Path) -> int:
         return -1
 
 
+def stamp(path: Path) -> list[int]:
+    """What changes when a file does; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
 def wrong(path: Path, file: WeightFile) -> str:
     """What is wrong with a file, empty when nothing is. Reads all of it, if anybody has promised what it holds."""
     there = length(path)
@@ -146,7 +155,7 @@ def _shards(place: Path, names: list[str]) -> set[str]:
     found: set[str] = set()
     for name in names:
         if name.endswith(".index.json"):
-            parts = _json(place / name).get("weight_map")
+            parts = read_json(place / name).get("weight_map")
             folder = name.rpartition("/")[0]
             if isinstance(parts, Mapping):
                 values = cast("Mapping[str, object]", parts).values()
@@ -191,10 +200,11 @@ def write_manifest(weight: Weight, place: Path) -> None:
 
 def read_manifest(place: Path) -> Mapping[str, Any]:
     """A folder's manifest; empty where there is none, as when a person put the files there."""
-    return _json(place / MANIFEST)
+    return read_json(place / MANIFEST)
 
 
-def _json(path: Path) -> Mapping[str, Any]:
+def read_json(path: Path) -> Mapping[str, Any]:
+    """An object in a file; empty where there is none."""
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
