@@ -28,8 +28,9 @@ from polydub.audio.signal import resample
 from polydub.audio.trim import trim
 from polydub.engines.base import Separator, SpeechDetector
 from polydub.engines.registry import get
+from polydub.spans import bridged
 from polydub.stages import separate
-from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Samples, Span, bridged, seconds
+from polydub.types import BLOCK, HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Samples, Span, seconds
 
 DATA = Path(os.environ.get("POLYDUB_SHARED_DATA") or ROOT / "../shared/data").resolve()
 READERS = ("ljspeech", "librispeech-speakers/2033", "librispeech-speakers/2414")  # whose pauses are quiet

@@ -23,7 +23,7 @@ LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_OF_NINE_IN_TEN, PARAMETERS = 400, 60
 # Room -> rooms it may import; a room may always import itself. A module is in the room with the longest matching name.
 # "engine" is any file of engines/<kind>/; "engines" the registry and the pool, which know no engine by name;
 # "engines.sidecar" runs an engine in a process of its own.
-BASE = {"types", "errors"}
+BASE = {"types", "errors", "spans"}
 CORE = BASE | {"languages", "audio", "text"}
 STORY = CORE | {"media", "engines", "store", "project", "wants", "work", "runner", "stages", "voices"}
 WHOLE = STORY | {
@@ -35,8 +35,13 @@ WHOLE = STORY | {
     "evaluate",
     "choosing",
     "listening",
+    "acting",
+    "casting",
+    "batch",
+    "edits",
     "matching",
     "mixing",
+    "overlay",
     "recording",
     "speaking",
     "pipeline",
@@ -49,6 +54,7 @@ WHOLE = STORY | {
 ROOMS: Mapping[str, set[str]] = {
     "types": set(),
     "errors": set(),
+    "spans": {"types"},
     "languages": BASE,
     "wants": BASE,
     "audio": BASE,
@@ -75,18 +81,48 @@ ROOMS: Mapping[str, set[str]] = {
     "sample": CORE | {"media", "engines.base", "engines", "engine"},
     "choosing": STORY | {"engines.base", "config", "models"},
     "listening": STORY | {"engines.base"},
+    "edits": CORE | {"project", "store"},
+    "overlay": STORY | {"edits"},
     "matching": STORY | {"engines.base"},
+    "casting": STORY | {"engines.base", "listening", "matching"},
+    "acting": STORY | {"engines.base", "listening", "slowing"},
     "mixing": STORY | {"engines.base", "listening"},
     "slowing": STORY | {"engines.base", "listening", "speaking"},
     "captioning": STORY | {"engines.base", "slowing", "speaking"},
     "recording": STORY | {"engines.base"},
     "speaking": STORY | {"engines.base", "recording"},
     "lipsyncing": STORY | {"engines.base", "listening", "slowing", "speaking"},
-    "pipeline": STORY | {"engines.base", "captioning", "lipsyncing", "listening", "matching", "mixing", "slowing", "speaking"},
-    "dubbing": STORY | {"engines.base", "choosing", "config", "lipsyncing", "listening", "pipeline", "report", "report.files"},
+    "pipeline": STORY
+    | {
+        "engines.base",
+        "acting",
+        "captioning",
+        "casting",
+        "lipsyncing",
+        "listening",
+        "mixing",
+        "overlay",
+        "slowing",
+        "speaking",
+    },
+    "dubbing": STORY
+    | {
+        "engines.base",
+        "casting",
+        "choosing",
+        "config",
+        "edits",
+        "lipsyncing",
+        "listening",
+        "overlay",
+        "pipeline",
+        "report",
+        "report.files",
+    },
     "standalone": STORY | {"engines.base", "choosing", "config", "listening", "mixing", "pipeline", "dubbing", "report"},
-    "review": STORY | {"engines.base", "config", "pipeline", "dubbing", "report"},
-    "streaming": STORY | {"engines.base", "config", "pipeline", "dubbing", "report"},
+    "batch": STORY | {"engines.base", "config", "dubbing", "report"},
+    "review": STORY | {"engines.base", "config", "edits", "overlay", "pipeline", "dubbing", "report"},
+    "streaming": WHOLE | {"engines.base"},
     **dict.fromkeys(("", "cli", "server", "serverless"), WHOLE | {"engines.base"}),
 }
 

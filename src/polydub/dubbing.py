@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polydub import languages, lipsyncing, listening
+from polydub.casting import matches
 from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool
 from polydub.errors import BadInput, BadSettings, NoSpeech, PolydubError
-from polydub.pipeline import Result, dub, language_pair, matches, same_language, start_film, untranslated
+from polydub.pipeline import Result, dub, language_pair, same_language, start_film, untranslated
 from polydub.project import Project, open_project
 from polydub.runner import How, Run
 from polydub.stages import listen, translate
 from polydub.store import Store
 from polydub.types import Artifact, Notice, Progress
-from polydub.wants import Delivery, Guidance, Listening, Mixing, Picture, Texts, Timing, Wanted, Wording
+from polydub.wants import Acting, Delivery, Guidance, Listening, Mixing, Picture, Texts, Timing, Voicing, Wanted, Wording
 
 if TYPE_CHECKING:
     from polydub.config import Loaded, Settings
@@ -129,7 +130,7 @@ def _together(job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> list
 def _begun(target: str, job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> _Begun:
     settings, project, started = loaded.settings, place.project, datetime.now(UTC)
     log.info("dubbing into %s", target)
-    run = Run(place.store, project.folder, How(settings.jobs, settings.strict, place.ears.progress), place.pool)
+    run = Run(place.store, project.folder, How(settings.threads, settings.strict, place.ears.progress), place.pool)
     stack.enter_context(run)
     run.edits, run.state = project.edits(target), project.state(target)
     if place.ears.reconsider:
@@ -214,8 +215,8 @@ def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
         texts,
         guidance_of(s, store),
         replace(listening_of(s), turns=_adopted(s.rttm, "RTTM file", store), recording=job.media.stem),
-        s.voice_mode,
-        dict(s.voice),
+        Voicing(s.voice_mode, dict(s.voice)),
+        Acting(s.expressive, s.expressive_strength),
         s.check_speech,
         Wording(s.shorten),
         Timing(s.min_rate, s.max_rate, s.early_s, s.gap_s, s.comfortable_rate),
@@ -267,7 +268,8 @@ def mixing_of(settings: Settings) -> Mixing:
         s.ducking_attack_s,
         s.ducking_release_s,
         s.perspective,
-        s.audio_bit_rate_kbps,
+        keep_nonspeech=s.keep_nonspeech,
+        kbit_per_channel=s.audio_bit_rate_kbps,
     )
 
 

@@ -10,9 +10,10 @@ from polydub.errors import EngineFailed, Missing, UnreadableMedia
 from polydub.listening import Choose
 from polydub.runner import Run
 from polydub.slowing import Footage
+from polydub.spans import bridged
 from polydub.speaking import Said
 from polydub.stages import lipsync, listen
-from polydub.types import RATE_HZ, Artifact, Notice, Source, Span, bridged, seconds
+from polydub.types import RATE_HZ, Artifact, Notice, Source, Span, seconds
 from polydub.wants import Wanted
 
 NEITHER = "the lips stay as they are"

@@ -10,8 +10,9 @@ from polydub import listening
 from polydub.audio import perspective
 from polydub.listening import Ear, Listened
 from polydub.runner import Handle, Run
+from polydub.spans import bridged, outside
 from polydub.stages import deliver, levelling, listen, render, separate, survey
-from polydub.types import BLOCK, Artifact, Line, Notice, Placement, Span, Take, bridged, outside, seconds
+from polydub.types import BLOCK, Artifact, Line, Notice, Placement, Span, Take, seconds
 from polydub.wants import Mixing, Wanted
 
 ROUNDS = 3  # of measuring and setting the gain

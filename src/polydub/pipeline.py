@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from polydub import captioning, languages, lipsyncing, listening, mixing
+from polydub import acting, captioning, languages, lipsyncing, listening, mixing, overlay
 from polydub.captioning import Subtitles
+from polydub.casting import Cast, cast_voices, matches
 from polydub.engines.base import Usage
 from polydub.errors import BadSettings, NoSpeech
-from polydub.listening import Choose, Listened
-from polydub.matching import match_voices
+from polydub.listening import Choose
 from polydub.runner import Handle, Run
 from polydub.slowing import Footage, slowed
 from polydub.speaking import Said, Task, speak_lines
-from polydub.stages import deliver, listen, match, phrasing, speak, translate
+from polydub.stages import deliver, listen, phrasing, translate
 from polydub.text.words import speakable
-from polydub.types import Artifact, Casting, Line, Script, Segment, Span, Turn
+from polydub.types import Artifact, Casting, Line, Script, Segment, Span
 from polydub.wants import Wanted
 
 
@@ -45,26 +45,18 @@ class Result:
         return self.footage.listened.given.script
 
 
-@dataclass(frozen=True)
-class Cast:
-    """The voices, and how each was found."""
-
-    casting: Casting
-    reasons: Mapping[str, str]
-
-
 def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
     """Dub one film into one language. Finished calls are remembered; only what changed is done again."""
     moves = lipsyncing.ready(run, want, choose)  # what is missing is told before anything takes long
     film = footage(run, video, want, choose)
-    given = film.listened.given.script
     if not any(speakable(line.text) for line in film.lines):
         raise NoSpeech("there is nothing to say: no line has a text", "give --transcript or --translation with text in it")
     if film.listened.stems:  # a failure is told before anything is spoken, and the engine's memory is free again
         film.listened.stems.result()
         run.release("separation")
     captioning.check_drawing(run, film, want)  # before anything takes long
-    cast = cast_voices(run, film.listened, given, want)
+    cast = cast_voices(run, film.listened, film.lines, want)
+    film = acting.expressed(run, film, want)
     recogniser = run.tools.get("asr")
     if want.check_speech == "recognise":
         choose.listener(run, want.target)
@@ -114,7 +106,7 @@ def footage(run: Run, video: Path, want: Wanted, choose: Choose) -> Footage:
     numbering = run.step(translate.number, spans, run.previous("ids"))
     listened = replace(listened, given=translate.renumbered(listened.given, numbering.ids))
     written = write_lines(run, listened.given, want, choose)
-    lines = translate.by_hand(written.lines, run.edited("lines", written.lines))
+    lines = overlay.laid_over(run, written.lines)
     return Footage(source, track, listened, lines, usage=written.usage)
 
 
@@ -157,31 +149,6 @@ def write_lines(run: Run, given: translate.Given, want: Wanted, choose: Choose) 
     texts = translate.joined(answers)
     run.note(*translate.doubtful(given, texts))
     return Written(translate.write_lines(given, texts, want.target), translate.taken(answers))
-
-
-def matches(run: Run, want: Wanted) -> bool:
-    """Whether voices are matched to the speakers: it is wished, and the speech engine has a choice of voices."""
-    return want.voice_mode == "match" and "stock" in run.tools["tts"].engine.info.features
-
-
-def cast_voices(run: Run, listened: Listened, script: Script, want: Wanted) -> Cast:
-    """A voice for each speaker: the wished one, else one that is matched to them, else the engine's next."""
-    wishes = {"*": "", **want.voices} if want.voice_mode == "single" else want.voices
-    voices = dict(run.step(speak.cast, script.speakers, want.target, wishes).voices)
-    wished = {s.id for s in script.speakers if s.id in want.voices or "*" in want.voices}
-    reasons = {name: "wished" if name in wished else f"by --voice-mode {want.voice_mode}" for name in voices}
-    if not matches(run, want) or listened.ear is None:
-        return Cast(Casting(voices), reasons)
-    turns = listened.turns or tuple(Turn(s.start, s.end, s.speaker) for s in script.segments)
-    names = [s.id for s in script.speakers if s.id not in wished]
-    portraits = run.map(match.portray, [match.best_excerpts(turns, listened.ear.close, name) for name in names])
-    found = match_voices(
-        run, dict(zip(names, portraits, strict=True)), want.target, {name: voices[name] for name in sorted(wished)}
-    )
-    run.release("embedding")
-    voices.update({name: one.voice for name, one in found.items()})
-    reasons.update({name: one.reason for name, one in found.items()})
-    return Cast(Casting(voices), reasons)
 
 
 def untranslated(given: translate.Given) -> list[Segment]:

@@ -11,7 +11,7 @@ from polydub.engines.base import Usage
 from polydub.listening import Listened
 from polydub.runner import Run
 from polydub.speaking import Said
-from polydub.stages import listen, retiming, speak
+from polydub.stages import listen, retiming, timing
 from polydub.types import Line, Notice, Script, Source, Span, Track, seconds
 from polydub.wants import Wanted
 
@@ -35,7 +35,7 @@ class Footage:
 def slowed(run: Run, film: Footage, said: Said, want: Wanted) -> Footage:
     """`film` with as much more time as what is `said` in it needs; the same film when it fits, or may not be slowed down."""
     room = retiming.Room(film.source.duration, want.picture.max_slowdown)
-    spoken = speak.spoken(said.phrases, said.natural)
+    spoken = timing.spoken(said.phrases, said.natural)
     clock = run.step(retiming.slow_down, spoken, room, want.timing, run.previous("clock"))
     if not clock.points:
         return film

@@ -8,7 +8,7 @@ from typing import Literal
 
 from polydub.recording import Booth
 from polydub.runner import Run
-from polydub.stages import lengths, phrasing, speak
+from polydub.stages import lengths, phrasing, speak, timing
 from polydub.stages.phrasing import Mouth
 from polydub.text import durations
 from polydub.text.durations import Pace
@@ -77,11 +77,11 @@ def speak_lines(run: Run, task: Task, want: Wanted) -> Said:
     else:
         paces = _worded(studio, free) if free else {}
     phrases, natural = studio.speak()
-    spoken = speak.spoken(phrases, natural)
+    spoken = timing.spoken(phrases, natural)
     if task.draft:
-        placed = run.step(speak.draft_fit, spoken, task.film_s, want.timing)
+        placed = run.step(timing.draft_fit, spoken, task.film_s, want.timing)
         return Said(phrases, studio.choices, natural, {}, placed, paces, studio.paces)
-    placed = run.step(speak.fit, spoken, task.film_s, want.timing, run.previous("placed"))
+    placed = run.step(timing.fit, spoken, task.film_s, want.timing, run.previous("placed"))
     shorter = sum(choice.kind == "shortened" for choice in studio.choices.values())
     if shorter:
         text = f"{shorter} line{'s' * (shorter > 1)} lost words that say little, so as not to be hurried"
@@ -179,7 +179,7 @@ def _choose_by_prediction(studio: _Studio, free: Sequence[Line], held: Collectio
     """What the lines had better say, before any but those of the calibration has been spoken."""
     phrases = studio.phrases()
     took = {p.id: studio.predict(studio.by_id[p.line], p.text) for p in phrases}
-    spoken = tuple(speak.Spoken(p.id, p.speaker, p.start, p.end, round(took[p.id], 3)) for p in phrases)
+    spoken = tuple(timing.Spoken(p.id, p.speaker, p.start, p.end, round(took[p.id], 3)) for p in phrases)
     lasts = _lasts(spoken)
     now = {x.id: Option(studio.choices[x.id], round(lasts.get(x.id, 0.0), 3)) for x in free}
     sayings = tuple(lengths.Saying(x, now[x.id], (), x.id in held) for x in free)
@@ -187,7 +187,7 @@ def _choose_by_prediction(studio: _Studio, free: Sequence[Line], held: Collectio
     studio.choices.update({choice.id: choice for choice in studio.run.step(lengths.choose, lines, rules)})
 
 
-def _lasts(spoken: Sequence[speak.Spoken]) -> dict[str, float]:
+def _lasts(spoken: Sequence[timing.Spoken]) -> dict[str, float]:
     """Seconds of each line, all its phrases together."""
     lasts: dict[str, float] = {}
     for x in spoken:
@@ -207,7 +207,7 @@ def _choose_by_ear(studio: _Studio, free: Sequence[Line], held: set[str], rules:
         learnt = learnt or _learnt(studio, phrases, natural)
         if all(x.id in held for x in free):
             break
-        spoken = speak.spoken(phrases, natural)
+        spoken = timing.spoken(phrases, natural)
         lasts = _lasts(spoken)
         now = {x.id: Option(studio.choices[x.id], round(lasts.get(x.id, 0.0), 3)) for x in free}
         before = tried if number else guessed

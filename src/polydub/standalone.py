@@ -63,7 +63,7 @@ def _film(job: Job, loaded: Loaded, ears: Ears) -> Generator[_Film]:
     with ExitStack() as stack:
         store = _store(loaded)
         stack.callback(store.close)
-        run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
+        run = stack.enter_context(Run(store, store.folder, How(settings.threads, settings.strict, ears.progress)))
         want = wanted("und", job, loaded, store)
         source = run.step(listen.probe, run.adopt(job.media))
         track = listen.audio_track(source, want.audio_track)
@@ -215,7 +215,7 @@ def translate_file(file: Path, target: str, loaded: Loaded, ears: Ears) -> Trans
     with ExitStack() as stack:
         store = _store(loaded)
         stack.callback(store.close)
-        run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
+        run = stack.enter_context(Run(store, store.folder, How(settings.threads, settings.strict, ears.progress)))
         want = wanted(target, Job(file), loaded, store)
         given = _given(run, file, want.source_language, target)
         written = pipeline.write_lines(run, given, want, Chooser(loaded, {}, Person(ears.ask, ears.progress)))
@@ -381,7 +381,7 @@ def mix_films(video: Path, speech: Path, out: Path | None, loaded: Loaded, ears:
     with ExitStack() as stack:
         store = _store(loaded)
         stack.callback(store.close)
-        run = stack.enter_context(Run(store, store.folder, How(settings.jobs, settings.strict, ears.progress)))
+        run = stack.enter_context(Run(store, store.folder, How(settings.threads, settings.strict, ears.progress)))
         want = wanted(target, Job(video), loaded, store)
         after = mixing.mix(run, video, speech, path, mixing.into(want, container))
         return Mixed(path, after.integrated, after.true_peak, run.notices)

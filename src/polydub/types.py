@@ -7,7 +7,7 @@ blocks. Samples are integers only inside `audio/`. Languages are BCP-47 tags. Co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -47,30 +47,6 @@ class Span:
     def overlap(self, other: Span) -> float:
         """Seconds that both spans share; 0.0 when they do not meet."""
         return max(0.0, seconds(min(self.end, other.end) - max(self.start, other.start)))
-
-
-def bridged(spans: Sequence[Span], pause_s: float) -> tuple[Span, ...]:
-    """The union of `spans`, in order, with pauses shorter than `pause_s` closed."""
-    joined: list[Span] = []
-    for span in sorted(spans, key=lambda s: s.start):
-        if joined and span.start - joined[-1].end < pause_s:
-            joined[-1] = Span(joined[-1].start, max(joined[-1].end, span.end))
-        else:
-            joined.append(Span(span.start, span.end))
-    return tuple(joined)
-
-
-def outside(spans: Sequence[Span], known: Sequence[Span], margin_s: float) -> tuple[Span, ...]:
-    """The parts of `spans` farther than `margin_s` from all of `known`, as far as they are longer than `margin_s`."""
-    blocked = bridged([Span(max(0.0, s.start - margin_s), s.end + margin_s) for s in known], 0.0)
-    left: list[Span] = []
-    for span in spans:
-        at = span.start
-        for wall in (w for w in blocked if w.end > span.start and w.start < span.end):
-            left.append(Span(at, max(at, wall.start)))
-            at = max(at, wall.end)
-        left.append(Span(at, max(at, span.end)))
-    return tuple(span for span in left if span.duration > margin_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,11 +232,30 @@ class Wordings:
 
 
 @dataclass(frozen=True, slots=True)
+class Expression:
+    """How something is said, against how its voice says it by itself.
+
+    Attributes: rate: factor of the speed. pitch: semitones. energy_db: dB. pitch_range: factor of the pitch's movement, in
+    semitones about its median. emotion: one of text.tags.EMOTIONS, "" = none.
+    """
+
+    rate: float = 1.0
+    pitch: float = 0.0
+    energy_db: float = 0.0
+    pitch_range: float = 1.0
+    emotion: str = ""
+
+
+PLAIN = Expression()
+
+
+@dataclass(frozen=True, slots=True)
 class Line(Span):
     """Something to be spoken. Its span is the source's: the time it may ideally use. `text` is the target text.
 
     Attributes: locked: set by a person; survives every re-run. short, long: other wordings of `text`, of which the fit may
-    choose one; "" = none. given: a person wrote the text (a file or an edit), no machine.
+    choose one; "" = none. given: a person wrote the text (a file or an edit), no machine. voice: its own by name; "" = the
+    speaker's. expression: how it is said. pinned: a person set when it is heard: it starts and ends with its span.
     """
 
     id: str = ""
@@ -273,6 +268,9 @@ class Line(Span):
     short: str = ""
     long: str = ""
     given: bool = False
+    voice: str = ""
+    expression: Expression = PLAIN
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,9 +310,10 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Casting:
-    """Which voice each speaker gets."""
+    """Which voice each speaker gets; `lines`: by id, those that have one of their own."""
 
     voices: Mapping[str, Voice]
+    lines: Mapping[str, Voice] = field(default_factory=dict[str, Voice])
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +325,7 @@ class Part:
     voice: Voice
     rate: float = 1.0
     seed: int = 0
+    expression: Expression = PLAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from polydub.types import Artifact
+from polydub.types import Artifact, Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Mixing:
 
     Attributes: dialogue_gated: the target is that of the dialogue alone. ducking_db: depth under the speech; attack_s and
     release_s: seconds in which it comes and goes. perspective: the dub gets the source's room.
+    keep_nonspeech: laughs, sobs and songs of the original stay.
     """
 
     target_lufs: float = -16.0
@@ -75,6 +76,7 @@ class Mixing:
     attack_s: float = 0.12
     release_s: float = 0.35
     perspective: bool = False
+    keep_nonspeech: bool = True
     kbit_per_channel: int = 96
 
 
@@ -113,6 +115,34 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
+class Voicing:
+    """Whose voices speak.
+
+    Attributes: mode: how those get one who have none: cloned from what they say in this film, the engine's nearest, its
+    next, or one for all. voices: names, by speaker; "*" = everybody's. recorded: recordings that a voice is cloned from, or
+    matched to where the engine cannot clone, by the names in `voices`. characters: voices are remembered across films.
+    """
+
+    mode: Literal["match", "clone", "preset", "single"] = "match"
+    voices: Mapping[str, str] = field(default_factory=dict[str, str])
+    recorded: Mapping[str, tuple[Artifact, ...]] = field(default_factory=dict[str, "tuple[Artifact, ...]"])
+    characters: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """How lines are said.
+
+    Attributes: mode: nothing special, by marks such as [angry] in the text, as the original says them, or both. strength:
+    share of what was found that is taken over, 0 to 1. asked: by speaker, what a person wants; "*" = everybody.
+    """
+
+    mode: Literal["off", "text", "source", "auto"] = "off"
+    strength: float = 0.5
+    asked: Mapping[str, Expression] = field(default_factory=dict[str, Expression])
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """One dub: one film, one target language. `source_language` "auto" = from the texts, the tracks or the sound."""
 
@@ -123,8 +153,8 @@ class Wanted:
     texts: Texts = field(default_factory=Texts)
     guidance: Guidance = field(default_factory=Guidance)
     listening: Listening = field(default_factory=Listening)
-    voice_mode: Literal["match", "preset", "single"] = "match"
-    voices: Mapping[str, str] = field(default_factory=dict[str, str])
+    voicing: Voicing = field(default_factory=Voicing)
+    acting: Acting = field(default_factory=Acting)
     check_speech: Literal["off", "basic", "recognise"] = "basic"
     wording: Wording = field(default_factory=Wording)
     timing: Timing = field(default_factory=Timing)

@@ -11,7 +11,8 @@ from polydub.audio.layouts import dialogue_gains
 from polydub.audio.mix import BRIDGE_S, CELL, PAD_S, RAMP_S, Ducking, Held, Laid, Voice, duck, lay, spread, taken, voice
 from polydub.audio.signal import decibels, gain, peaks, resample, scaled
 from polydub.audio.trim import shape
-from polydub.types import RATE_HZ, Samples, Span, bridged
+from polydub.spans import bridged
+from polydub.types import RATE_HZ, Samples, Span
 
 HOW = Ducking(15.0)
 

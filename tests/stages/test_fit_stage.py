@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polydub.stages.speak import Spoken, fit
+from polydub.stages.timing import Spoken, fit
 from polydub.store import Store
 from polydub.wants import Timing
 from polydub.work import Work

@@ -74,7 +74,7 @@ def test_excerpts_lie_in_own_turns_and_in_nobody_elses(drawn: list[tuple[float, 
 
 
 def joined(turns: list[Turn], who: str) -> list[Span]:
-    from polydub.types import bridged
+    from polydub.spans import bridged
 
     return list(bridged([t for t in turns if t.speaker == who], 0.0))
 

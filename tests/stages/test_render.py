@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from polydub.audio import loudness, mix
 from polydub.audio.roomtone import RoomTone
 from polydub.audio.scenes import SceneLevel
+from polydub.spans import bridged
 from polydub.stages import levelling, render, survey
 from polydub.stages.listen import Heard
 from polydub.stages.render import Bedding, Laying
-from polydub.types import BLOCK, RATE_HZ, Energies, Placement, Samples, Span, Take, bridged
+from polydub.types import BLOCK, RATE_HZ, Energies, Placement, Samples, Span, Take
 
 SECOND = RATE_HZ
 

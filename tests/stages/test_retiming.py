@@ -11,7 +11,7 @@ import pytest
 
 from polydub.audio.timemap import TimeMap
 from polydub.stages import listen, retiming
-from polydub.stages.speak import Spoken
+from polydub.stages.timing import Spoken
 from polydub.store import Store
 from polydub.types import Line, Source
 from polydub.wants import Timing

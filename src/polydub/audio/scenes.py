@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from polydub.types import Span, bridged, seconds
+from polydub.spans import bridged
+from polydub.types import Span, seconds
 
 if TYPE_CHECKING:
     import numpy as np

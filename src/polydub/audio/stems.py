@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polydub.audio import IMPORTING
-from polydub.types import RATE_HZ, Samples, Span, bridged
+from polydub.spans import bridged
+from polydub.types import RATE_HZ, Samples, Span
 
 Spectra = NDArray[np.complex64]  # (frames, bins)
 Window = NDArray[np.float32]

@@ -16,16 +16,15 @@ from polydub.engines.pool import EnginePool
 from polydub.errors import SOME_FAILED, Cancelled, PolydubError
 
 SETTINGS = (
-    "to", "source_language", "voice", "voice_mode", "asr", "asr_model", "diarization", "rttm", "speakers", "separation",
-    "separate_where", "mt", "tts",
-    "check_speech",
-    "glossary", "summary",
-    "models", "download", "mode", "device", "audio_track", "no_translate", "max_rate", "min_rate",
-    "comfortable_rate", "early_s", "gap_s", "shorten", "stretch_video", "max_slowdown",
-    "loudness", "lufs", "ducking_db", "ducking_attack_s", "ducking_release_s", "perspective", "audio_bit_rate_kbps",
-    "subs", "subs_format", "bilingual", "word_times", "burn_in", "font", "lip_sync", "strict_plugins",
-    "together", "format", "output", "store", "offline",
-    "strict", "jobs",
+    "to", "source_language", "voice", "voice_mode", "voice_ref_dir", "voices", "characters", "character_book",
+    "character_threshold", "character_margin", "auto_enrol", "expressive", "expressive_strength", "rate", "pitch",
+    "energy", "asr", "asr_model", "diarization", "rttm", "speakers", "separation", "separate_where", "mt", "tts",
+    "check_speech", "glossary", "summary", "models", "download", "mode", "device", "audio_track", "no_translate",
+    "max_rate", "min_rate", "comfortable_rate", "early_s", "gap_s", "shorten", "stretch_video", "max_slowdown",
+    "loudness", "lufs", "ducking_db", "ducking_attack_s", "ducking_release_s", "perspective", "keep_nonspeech",
+    "audio_bit_rate_kbps", "subs", "subs_format", "bilingual", "word_times", "burn_in", "font", "lip_sync",
+    "strict_plugins", "together", "format", "stream", "chunk_seconds", "overlap_seconds", "output", "store",
+    "offline", "strict", "jobs", "threads",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from polydub.evaluate.inputs import Asked, Subject
     from polydub.evaluate.measuring import Heard, Profile, Recogniser, Tools
 
-SETTINGS = ("loudness", "lufs", "models", "mode", "device", "offline", "strict", "jobs")
+SETTINGS = ("loudness", "lufs", "models", "mode", "device", "offline", "strict", "threads")
 
 
 @click.command("eval")
@@ -178,7 +178,7 @@ def _recogniser(engine: str, given: dict[str, Any]) -> Recogniser | None:
         from polydub.evaluate.measuring import Heard
 
         with tempfile.TemporaryDirectory(prefix="polydub-") as folder:
-            values = {key: given[key] for key in ("models", "mode", "device", "offline", "jobs")}
+            values = {key: given[key] for key in ("models", "mode", "device", "offline", "threads")}
             values |= {"asr": engine, "source_language": language, "audio_track": track + 1, "diarization": "none"}
             settings = read({**values, "output": folder, "download": "no"}, None)
             try:

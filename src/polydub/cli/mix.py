@@ -24,7 +24,7 @@ SETTINGS = (
     "audio_bit_rate_kbps",
     "format",
     "store",
-    "jobs",
+    "threads",
     "strict",
 )
 

@@ -58,9 +58,13 @@ def _option(flag: Flag, meaning: str) -> Callable[[F], F]:
     if flag.kind == "switch":
         return click.option(f"{flag.name}/{flag.negative}", flag.key, default=None, help=meaning)
     shown = meaning + (f" [{flag.limits}]" if flag.limits else "") + _default(flag)
-    several = flag.kind in ("list", "pairs")
+    several = flag.kind in ("list", "numbers", "pairs")
     # values are checked by the settings themselves, so that every layer gives the same sentence
-    metavar = "|".join(flag.choices) if flag.choices else {"pairs": "SPEAKER=NAME"}.get(flag.kind, flag.kind.upper())
+    metavar = (
+        "|".join(flag.choices)
+        if flag.choices
+        else {"pairs": "SPEAKER=NAME", "numbers": "[SPEAKER=]NUMBER"}.get(flag.kind, flag.kind.upper())
+    )
     kind = NAME if flag.kind == "path" else _Words(flag.choices)
     return click.option(
         *names, flag.key, cls=_WithAliases, default=None, multiple=several, metavar=metavar, help=shown, type=kind

@@ -17,15 +17,15 @@ from polydub.types import Segment, Turn
 
 SETTINGS = (
     "source_language", "asr", "asr_model", "diarization", "speakers", "audio_track", "mode", "device", "models", "download",
-    "output", "store", "offline", "strict", "jobs",
+    "output", "store", "offline", "strict", "threads",
 )  # fmt: skip
 SPEAKER_SETTINGS = (
     "diarization", "speakers", "audio_track", "mode", "device", "models", "download", "output", "store", "offline", "strict",
-    "jobs",
+    "threads",
 )  # fmt: skip
 STEM_SETTINGS = (
     "separation", "separate_where", "audio_track", "mode", "device", "models", "download", "output", "store", "offline",
-    "strict", "jobs",
+    "strict", "threads",
 )  # fmt: skip
 FORMATS = ("txt", "srt", "vtt", "json")
 

@@ -4,6 +4,7 @@ Command line > job file > environment > `.env` of the working folder > user file
 environment and from `.env.secrets`, and are kept apart.
 """
 
+from polydub.config.flags import Flag, flags
 from polydub.config.loading import (
     Loaded,
     Row,
@@ -17,7 +18,7 @@ from polydub.config.loading import (
     user_file,
 )
 from polydub.config.names import ALIASES, HUB, OUTSIDE, SECRETS, Alias, Secret
-from polydub.config.settings import CHOICES, LOUDNESS, MAX_RATE, EngineKind, Flag, Loudness, Settings, flags
+from polydub.config.settings import CHOICES, LOUDNESS, MAX_RATE, EngineKind, Loudness, Settings
 
 __all__ = [
     "ALIASES",

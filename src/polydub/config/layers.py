@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from polydub.config.flags import flags
 from polydub.config.names import ALIASES, OUTSIDE, SECRETS, engine_key, is_secret, near, secret_hint, secret_of
-from polydub.config.settings import Settings, flags, pairs
+from polydub.config.settings import Settings
+from polydub.config.values import pairs
 from polydub.errors import BadSettings
 
 Key = tuple[str, ...]  # ("max_rate",) or ("voice", "1") or ("engines", "mt", "openai", "model")

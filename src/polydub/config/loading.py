@@ -11,9 +11,10 @@ from typing import Any, cast, get_args
 from pydantic import SecretStr, ValidationError
 
 from polydub.config import layers
+from polydub.config.flags import Flag, flags
 from polydub.config.layers import Key, Layer
 from polydub.config.names import SECRETS, engine_key, near
-from polydub.config.settings import CHOICES, EngineKind, Flag, Settings, flags
+from polydub.config.settings import CHOICES, EngineKind, Settings
 from polydub.errors import BadSettings, MissingSecret, UnsupportedLanguage
 
 DEFAULT = "default"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
-from polydub import languages
-from polydub.config.names import engine_key, is_secret, secret_hint
-from polydub.errors import UnsupportedLanguage
+from polydub.config import values
 
 EngineKind = Literal["asr", "diarization", "separation", "mt", "tts", "lipsync"]
 SubtitleFormat = Literal["srt", "vtt", "ass"]
@@ -47,98 +43,10 @@ LOUDNESS: Mapping[str, Loudness] = MappingProxyType(
 )
 MAX_RATE = 1.30  # hard limit of the specification: above it speech sounds hurried
 
-
-def words(value: object) -> tuple[str, ...] | None:
-    """A list however it was given, each word once: "es, fr" and ["es", "fr,es"] are ("es", "fr"). None: no list of texts."""
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, (list, tuple)):
-        return None
-    parts = list(cast("Iterable[object]", given))
-    texts = [part for part in parts if isinstance(part, str)]
-    cleaned = (word.strip() for text in texts for word in text.split(","))
-    return tuple(dict.fromkeys(word for word in cleaned if word)) if len(texts) == len(parts) else None
-
-
-def pairs(value: object) -> object:
-    """SPEAKER=NAME pairs however they were given, as a mapping; what is no list of texts stays. Raises: ValueError."""
-    several = words(value)
-    if several is None:
-        return value
-    found: dict[str, str] = {}
-    for part in several:
-        speaker, equals, name = (side.strip() for side in part.partition("="))
-        if not (speaker and equals and name):
-            raise ValueError("write SPEAKER=NAME")
-        found[speaker] = name
-    return found
-
-
-def _formats(value: object) -> object:
-    several = words(value)
-    return value if several is None else several
-
-
-def _language(text: str) -> str:
-    try:
-        tag = languages.parse(text)
-    except UnsupportedLanguage as error:
-        raise PydanticCustomError("language", "{text}", {"text": error.message, "hint": error.hint}) from error
-    if languages.base(tag) not in languages.tags():
-        what = {"text": f"{tag} stands for no one language", "hint": "write a code such as es or es-MX"}
-        raise PydanticCustomError("language", "{text}", what)
-    return tag
-
-
-def _source_language(value: object) -> object:
-    return value if not isinstance(value, str) or value.strip().lower() == "auto" else _language(value)
-
-
-def _targets(value: object) -> object:
-    several = words(value)
-    return value if several is None else tuple(dict.fromkeys(_language(word) for word in several))
-
-
-def _choice(value: object) -> object:
-    """Keeps secrets out of command lines, job files and logs; the rest of the syntax is the engine registry's."""
-    if isinstance(value, str):
-        for part in value.split(",")[1:]:
-            key = part.partition("=")[0].strip()
-            if is_secret(key):
-                name = value.split(",")[0].split(":")[0]
-                raise PydanticCustomError("secret", "a secret ({key}) in it", {"key": key, "hint": secret_hint(name)})
-    return value
-
-
-def _speakers(value: object) -> object:
-    """A number of speakers however it was given, as "auto", "2" or "2-4". Raises: ValueError."""
-    text = str(value).replace(" ", "").lower() if isinstance(value, (str, int)) else ""
-    low, _, high = text.partition("-")
-    if text != "auto" and not (low.isdecimal() and (high or low).isdecimal() and 1 <= int(low) <= int(high or low) <= 100):
-        raise ValueError("write a number, a range such as 2-4, or auto")
-    return text
-
-
-def _folder(value: object) -> object:
-    if value == "":
-        raise ValueError("it must not be empty")
-    return Path(value).expanduser() if isinstance(value, str) else value
-
-
-def _engine_tables(value: object) -> object:
-    if not isinstance(value, Mapping):
-        return value
-    tables = cast("Mapping[object, object]", value)
-    return {
-        kind: {engine_key(str(name)): options for name, options in cast("Mapping[object, object]", table).items()}
-        if isinstance(table, Mapping)
-        else table
-        for kind, table in tables.items()
-    }
-
-
-Targets = Annotated[tuple[str, ...], BeforeValidator(_targets)]
-EngineChoice = Annotated[str, Field(min_length=1), BeforeValidator(_choice)]
-Folder = Annotated[Path, BeforeValidator(_folder)]
+Targets = Annotated[tuple[str, ...], BeforeValidator(values.targets)]
+EngineChoice = Annotated[str, Field(min_length=1), BeforeValidator(values.choice)]
+EngineTables = Annotated[Mapping[EngineKind, Mapping[str, Mapping[str, JsonValue]]], BeforeValidator(values.engine_tables)]
+Folder = Annotated[Path, BeforeValidator(values.folder)]
 
 
 def _setting(default: Any, meaning: str, flag: str | None = None, *, old: str = "", **limits: Any) -> Any:
@@ -157,7 +65,7 @@ class Settings(BaseModel):
     to: Targets = _setting(
         (), "Languages to dub into: codes or names (es, es-MX, Spanish), several with commas.", old="--tgt-lang"
     )
-    source_language: Annotated[str, BeforeValidator(_source_language)] = _setting(
+    source_language: Annotated[str, BeforeValidator(values.source_language)] = _setting(
         "auto", "Language spoken in the video: a code or a name; auto = find out.", "--from", old="--src-lang"
     )
     mode: Literal["low", "medium", "high"] = _setting(
@@ -175,7 +83,7 @@ class Settings(BaseModel):
         "auto",
         "Who speaks when: embedded[:ENCODER], sherpa-onnx[:FOLDER], pyannote[:MODEL], none = one speaker, auto = the best.",
     )
-    speakers: Annotated[str, BeforeValidator(_speakers)] = _setting(
+    speakers: Annotated[str, BeforeValidator(values.speakers)] = _setting(
         "auto", "How many speakers there are at most: a number, a range such as 2-4, or auto."
     )
     rttm: Path | None = _setting(None, "RTTM file that tells who speaks when, instead of diarization.")
@@ -187,12 +95,45 @@ class Settings(BaseModel):
     )
     mt: EngineChoice = _setting("auto", "Translation engine, as name[:model][,option=value...].")
     tts: EngineChoice = _setting("auto", "Speech engine, as name[:model][,option=value...].")
-    voice_mode: Literal["match", "preset", "single"] = _setting(
+    voice_mode: Literal["match", "clone", "preset", "single"] = _setting(
         "match",
-        "How speakers get voices: match = the engine's nearest in pitch and timbre, preset = its voices in turn, single = one.",
+        "How speakers get voices: match = the engine's nearest in pitch and timbre, clone = their own, from this film, "
+        "preset = the engine's voices in turn, single = one for all.",
     )
-    voice: Annotated[Mapping[str, str], BeforeValidator(pairs)] = _setting(
-        {}, "Voice of a speaker, as SPEAKER=NAME; several with commas or by repeating it."
+    voice: Annotated[Mapping[str, str], BeforeValidator(values.pairs)] = _setting(
+        {}, "Voice of a speaker, as SPEAKER=NAME, of the engine or the library; several with commas or by repeating it."
+    )
+    voice_ref_dir: Folder | None = _setting(
+        None, "Folder with a recording of each speaker, named SPEAKER.wav, whose voice they get."
+    )
+    voices: Folder | None = _setting(None, "Folder of the voice library; unset = the user's data folder.")
+    characters: Literal["on", "off"] = _setting(
+        "off", "Whether the voices of characters are remembered across films, and found again.", old="--voice-memory"
+    )
+    character_book: Path | None = _setting(None, "File of the remembered characters; unset = in the user's data folder.")
+    character_threshold: float = _setting(
+        0.75, "Likeness above which a speaker is taken for a character, 0 to 1.", old="--voice-match-threshold", ge=0, le=1
+    )
+    character_margin: float = _setting(
+        0.05, "How much likelier than the next one a character must be to be taken for, 0 to 1.", ge=0, le=1
+    )
+    auto_enrol: bool = _setting(
+        True, "Remember speakers that are no known character, where characters are on.", old="--voice-auto-enroll"
+    )
+    expressive: Literal["off", "text", "source", "auto"] = _setting(
+        "off",
+        "How lines are said: off = as the voice does by itself, text = by marks such as [angry], source = like the original, "
+        "auto = both.",
+    )
+    expressive_strength: float = _setting(0.5, "Share of the original's expression that is taken over, 0 to 1.", ge=0, le=1)
+    rate: Annotated[Mapping[str, float], BeforeValidator(values.rates)] = _setting(
+        {}, "How fast speakers speak, as a multiple of the voice's own rate: 1.1, or SPEAKER=1.1; 0.5 to 2."
+    )
+    pitch: Annotated[Mapping[str, float], BeforeValidator(values.pitches)] = _setting(
+        {}, "How high speakers speak, in semitones against the voice itself: 2, or SPEAKER=-1.5; -12 to 12."
+    )
+    energy: Annotated[Mapping[str, float], BeforeValidator(values.energies)] = _setting(
+        {}, "How loud speakers speak, in dB against the original's level: 3, or SPEAKER=-2; -12 to 12."
     )
     check_speech: Literal["off", "basic", "recognise"] = _setting(
         "basic",
@@ -244,12 +185,15 @@ class Settings(BaseModel):
         0.35, "Seconds in which the original sound comes back after the speech.", "--ducking-release", ge=0.01, le=5
     )
     perspective: bool = _setting(False, "Give the dub the sound of the original's room.")
+    keep_nonspeech: bool = _setting(
+        True, "Keep laughs, sobs and songs of the original, where its dialogue is taken out of the sound."
+    )
     audio_bit_rate_kbps: int = _setting(
         96, "Bit rate of the delivered sound in kbit/s for each channel.", "--audio-bit-rate", ge=32, le=256
     )
 
     subs: Literal["none", "source", "target", "both"] = _setting("both", "Subtitles to put into the video and beside it.")
-    subs_format: Annotated[tuple[SubtitleFormat, ...], BeforeValidator(_formats)] = _setting(
+    subs_format: Annotated[tuple[SubtitleFormat, ...], BeforeValidator(values.formats)] = _setting(
         ("srt",), "Formats of the subtitle files, several with commas.", min_length=1
     )
     bilingual: bool = _setting(False, "Also write subtitles that show both texts.")
@@ -268,6 +212,15 @@ class Settings(BaseModel):
     )
     together: bool = _setting(False, "Write one film with the dubs of all languages instead of one film for each.")
     format: Literal["mkv", "mp4"] = _setting("mkv", "Container of the dubbed video.")
+    stream: Literal["off", "segments", "final"] = _setting(
+        "off",
+        "Dub piece by piece, playable while it is made: segments = the pieces and their playlist, final = a whole film too.",
+        old="--stream-output",
+    )
+    chunk_seconds: float = _setting(10.0, "Seconds of a piece where the film is streamed; it is cut at pauses.", ge=2, le=120)
+    overlap_seconds: float = _setting(
+        1.0, "Seconds on either side of a piece that are listened to as well.", old="--chunk-overlap", ge=0, le=10
+    )
     output: Folder = _setting("Output", "Folder for the results; each video gets a folder of its own name in it.")
     store: Folder | None = _setting(None, "Folder for remembered work; unset = .polydub in the output folder.")
 
@@ -278,7 +231,8 @@ class Settings(BaseModel):
     )
     offline: bool = _setting(False, "Forbid every use of the network.")
     strict: bool = _setting(False, "End with an error where there would be a notice.")
-    jobs: int = _setting(0, "Threads and engine processes that work at once; 0 = one for each core.", ge=0, le=1024)
+    jobs: int = _setting(1, "Films of a batch that are dubbed at once.", ge=1, le=64)
+    threads: int = _setting(0, "Threads and engine processes that work at once; 0 = one for each core.", ge=0, le=1024)
     check_memory: bool = _setting(
         True, "Refuse to load an engine that needs more memory than is free, by its own estimate.", ""
     )
@@ -286,7 +240,7 @@ class Settings(BaseModel):
         300.0, "Seconds after which an engine that nobody uses is unloaded, in a batch; 0 = never.", "", ge=0, le=86_400
     )
     strict_secrets: bool = _setting(False, "Refuse to start when a secret that the chosen engines need is not set.", "")
-    engines: Annotated[Mapping[EngineKind, Mapping[str, Mapping[str, JsonValue]]], BeforeValidator(_engine_tables)] = _setting(
+    engines: EngineTables = _setting(
         {}, "Options of engines by kind and name, such as a table [engines.mt.openai] with base_url.", ""
     )
 
@@ -300,18 +254,24 @@ class Settings(BaseModel):
         """The folder of model weights."""
         if self.models is not None:
             return self.models
-        from platformdirs import user_data_path
+        return _data() / "models"
 
-        return user_data_path("polydub", appauthor=False) / "models"
+    @property
+    def voices_home(self) -> Path:
+        """The folder of the voice library."""
+        return self.voices if self.voices is not None else _data() / "voices"
+
+    @property
+    def characters_file(self) -> Path:
+        """Where characters are remembered."""
+        return self.character_book if self.character_book is not None else _data() / "characters.json"
 
     @property
     def environments_home(self) -> Path:
         """The folder of engines' own environments, absolute: what runs in them may run elsewhere."""
         if self.environments is not None:
             return self.environments.absolute()
-        from platformdirs import user_data_path
-
-        return user_data_path("polydub", appauthor=False) / "engines"
+        return _data() / "engines"
 
     @property
     def speaker_limits(self) -> tuple[int, int] | None:
@@ -328,57 +288,8 @@ class Settings(BaseModel):
         return profile if self.lufs is None else replace(profile, lufs=self.lufs)
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A setting as the command line and the reference page show it.
+def _data() -> Path:
+    """The user's data folder."""
+    from platformdirs import user_data_path
 
-    Attributes: key: name of the setting. name: the flag, "" when there is none. negative: the flag that switches it off
-    again, switches only. hidden: flags of earlier tools that mean the same. choices: of a choice or of a list's words.
-    limits: "1 to 1.3", "" when free. help: the meaning, with units.
-    """
-
-    key: str
-    name: str
-    negative: str
-    hidden: tuple[str, ...]
-    kind: Literal["choice", "integer", "list", "number", "pairs", "path", "switch", "tables", "text"]
-    choices: tuple[str, ...]
-    limits: str
-    default: Any
-    help: str
-
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return f"POLYDUB_{self.key.upper()}"
-
-
-def flags() -> tuple[Flag, ...]:
-    """Every setting in the order of the reference page."""
-    return tuple(_flag(key, field) for key, field in Settings.model_fields.items())
-
-
-def _flag(key: str, field: FieldInfo) -> Flag:
-    extra = cast("dict[str, Any]", field.json_schema_extra)
-    name = "--" + key.replace("_", "-") if extra["flag"] is None else extra["flag"]
-    kind, choices = _kind(field.annotation)
-    negative = "" if kind != "switch" or not name else f"--{name[5:]}" if name.startswith("--no-") else f"--no-{name[2:]}"
-    bounds = {side: getattr(m, side) for m in field.metadata for side in ("ge", "le") if hasattr(m, side)}
-    limits = f"{bounds['ge']:g} to {bounds['le']:g}" if len(bounds) == 2 else ""
-    hidden = (extra["old"],) if extra["old"] else ()
-    return Flag(key, name, negative, hidden, kind, choices, limits, field.default, field.description or "")
-
-
-def _kind(annotation: Any) -> tuple[Any, tuple[str, ...]]:
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return "choice", inside
-    if origin is tuple:
-        return "list", get_args(inside[0])
-    if origin is not None and inside[-1] is type(None):  # an optional value
-        return _kind(inside[0])
-    if origin is Annotated:
-        return _kind(inside[0])
-    if origin is not None:
-        return ("pairs" if inside[-1] is str else "tables"), ()
-    return {bool: "switch", int: "integer", float: "number", Path: "path"}.get(annotation, "text"), ()
+    return user_data_path("polydub", appauthor=False)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from polydub.evaluate import timing
 from polydub.evaluate.inputs import Reel, Subject, opened
 from polydub.report.model import ReportLine
-from polydub.types import Samples, Span, bridged, seconds
+from polydub.spans import bridged
+from polydub.types import Samples, Span, seconds
 
 if TYPE_CHECKING:
     from polydub.evaluate.sound import Detector, Levels

@@ -10,7 +10,8 @@ from polydub.evaluate.card import Axis, Card, Gate, Missing, Score
 from polydub.evaluate.picture import Clock, Same
 from polydub.evaluate.timing import inside
 from polydub.report.model import ReportLine
-from polydub.types import Span, bridged
+from polydub.spans import bridged
+from polydub.types import Span
 
 TOGETHER_MS = 45.0  # ITU-R BT.1359-1: sound this early is noticed
 LOUDNESS_LU = 1.0  # EBU R 128 in production

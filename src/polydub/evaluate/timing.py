@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from polydub.evaluate.card import Interval, Score, interval
 from polydub.report.model import ReportLine, Timing, smoothness, timing_scores
+from polydub.spans import bridged
 from polydub.text.syllables import syllables
-from polydub.types import Span, bridged
+from polydub.types import Span
 
 # Syllables a second without pauses, read aloud: Pellegrino, Coupe and Marsico 2011, Language 87(3), table 1
 NORMS: Mapping[str, float] = MappingProxyType(

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from polydub.audio.mix import BRIDGE_S, Ducking, Held
 from polydub.audio.perspective import TAIL, Room
 from polydub.audio.roomtone import LocalTone, RoomTone
-from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Sound, Span, bridged, seconds
+from polydub.spans import bridged
+from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Sound, Span, seconds
 
 PRE = 64 * FRAME  # encoded before a block and dropped; with fewer frames joins are heard (measured up to 33 dB over one piece)
 POST = 4 * FRAME  # the encoder looks ahead

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from polydub.stages import speak
-from polydub.stages.speak import Spoken
+from polydub.stages.timing import Spoken, fit
 from polydub.text import durations
 from polydub.text.durations import Pace
 from polydub.text.lengths import Choice, Option, Standing
@@ -151,7 +150,7 @@ def _fit(work: Work, lines: Round, now: Mapping[str, Option], timing: Timing) ->
     ratios = {s.line.id: now[s.line.id].seconds / s.now.seconds for s in lines.sayings if s.now.seconds > 0}
     spoken = tuple(replace(x, natural_s=round(x.natural_s * ratios.get(_line(x), 1.0), 3)) for x in lines.spoken)
     told = len(work.notices)
-    placed = speak.fit.function(work, spoken, lines.film_s, timing, None)
+    placed = fit.function(work, spoken, lines.film_s, timing, None)
     del work.notices[told:]  # of a film that may never be heard like that
     return placed
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from polydub.audio.roomtone import Quiet, RoomTone
 from polydub.audio.scenes import SceneLevel
+from polydub.spans import bridged
 from polydub.stages.listen import Heard
-from polydub.types import Artifact, Energies, Notice, Samples, Span, bridged, seconds
+from polydub.types import Artifact, Energies, Notice, Samples, Span, seconds
 from polydub.wants import Mixing
 from polydub.work import Work, stage
 

@@ -8,8 +8,9 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from polydub.engines.base import SpeakerEncoder, Stock
+from polydub.spans import bridged
 from polydub.stages import listen
-from polydub.types import HEAR_HZ, RATE_HZ, Audio, Excerpt, Samples, Span, Speech, Take, Turn, Voice, bridged, seconds
+from polydub.types import HEAR_HZ, RATE_HZ, Audio, Excerpt, Samples, Span, Speech, Take, Turn, Voice, seconds
 from polydub.work import Work, engine_stage, stage
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from polydub.audio.mix import BRIDGE_S
 from polydub.audio.scenes import level_at
+from polydub.spans import bridged
 from polydub.stages import levelling
 from polydub.stages.bedding import MARGIN, POST, PRE, Bedding, Block, Laying, blocks
 from polydub.stages.levelling import Measured, SourceLevels
 from polydub.stages.listen import PEAKS_HZ, Heard
-from polydub.types import BLOCK, RATE_HZ, Artifact, Energies, Notice, Placement, Samples, Span, Take, bridged
+from polydub.types import BLOCK, RATE_HZ, Artifact, Energies, Notice, Placement, Samples, Span, Take
 from polydub.wants import Mixing
 from polydub.work import Work, stage
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polydub.audio.timemap import TimeMap
-from polydub.stages.speak import Spoken
+from polydub.stages.timing import Spoken
 from polydub.types import BLOCK, RATE_HZ, Artifact, Line, Samples, Sound, Source, seconds
 from polydub.wants import Timing
 from polydub.work import Work, stage

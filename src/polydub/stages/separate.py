@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from polydub.engines.base import Separator, StemSeparator
 from polydub.errors import BadEngineOutput
+from polydub.spans import bridged
 from polydub.stages.listen import Nearby, nearby
-from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Audio, Energies, Samples, Sound, Span, Speech, bridged, seconds
+from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Audio, Energies, Samples, Sound, Span, Speech, seconds
 from polydub.work import Work, engine_stage
 
 CONTEXT = 376 * FRAME  # samples an engine hears on both sides of a block: 8 s; whole frames, so that masks lie on one grid

@@ -15,21 +15,9 @@ from typing import TYPE_CHECKING
 
 from polydub.engines.base import Calibration, Diarizer, SpeakerEncoder
 from polydub.errors import BadEngineOutput, BadInput
+from polydub.spans import bridged
 from polydub.stages.listen import excerpt, sound_of
-from polydub.types import (
-    BLOCK,
-    RATE_HZ,
-    Artifact,
-    Excerpt,
-    Notice,
-    Samples,
-    Segment,
-    Span,
-    Speech,
-    Turn,
-    bridged,
-    seconds,
-)
+from polydub.types import BLOCK, RATE_HZ, Artifact, Excerpt, Notice, Samples, Segment, Span, Speech, Turn, seconds
 from polydub.work import Work, engine_stage, stage
 
 if TYPE_CHECKING:

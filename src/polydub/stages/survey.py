@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from polydub.audio.roomtone import LocalTone, Quiet
-from polydub.types import BLOCK, RATE_HZ, Artifact, Samples, Sound, Span, bridged, seconds
+from polydub.spans import bridged
+from polydub.types import BLOCK, RATE_HZ, Artifact, Samples, Sound, Span, seconds
 from polydub.work import Work, stage
 
 APART_S = 0.3  # so far from speech nothing of it is heard any more

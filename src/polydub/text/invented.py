@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+from polydub.spans import bridged
 from polydub.text.words import SIGN, blanks, key, length, pieces, unspaced
-from polydub.types import Segment, Span, Word, bridged, seconds
+from polydub.types import Segment, Span, Word, seconds
 
 Reason = Literal["empty", "reversed", "out-of-range", "silent", "repeated", "impossible-rate", "credits", "unsure"]
 

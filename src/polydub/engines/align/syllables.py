@@ -6,8 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from polydub.engines.base import READY, Engine, Info, Options, Weights
+from polydub.spans import bridged
 from polydub.text.syllables import spread
-from polydub.types import HEAR_HZ, Audio, Span, Word, bridged, seconds
+from polydub.types import HEAR_HZ, Audio, Span, Word, seconds
 
 FRAME_S = 0.02
 BELOW_LOUDEST_DB = 35.0  # speech is nearer than this to its loudest moments

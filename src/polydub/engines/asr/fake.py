@@ -9,7 +9,8 @@ from zlib import crc32
 from pydantic import Field
 
 from polydub.engines.base import READY, Engine, Info, Options, Weights
-from polydub.types import HEAR_HZ, Audio, Segment, Span, Word, bridged, seconds
+from polydub.spans import bridged
+from polydub.types import HEAR_HZ, Audio, Segment, Span, Word, seconds
 
 WORDS = ("one", "river", "under", "the", "bridge", "runs", "quietly", "home")
 FRAME_S = 0.02
