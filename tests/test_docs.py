@@ -188,14 +188,6 @@ def test_the_notices_of_the_source_and_of_the_page_are_the_same() -> None:
     assert found == first_column(REFERENCE / "notices.md")
 
 
-def test_the_old_flags_of_the_page_are_those_that_work() -> None:
-    rows = re.findall(r"^\| `(--[a-z-]+)` \| `(--[a-z-]+)` \|$", (DOCS / "migrating.md").read_text("utf-8"), flags=re.MULTILINE)
-    command = app.get_command(click.Context(app), "dub")
-    assert command is not None
-    several = [option.opts for option in command.params if option.opts[0].startswith("--")]
-    assert dict(rows) == {old: name for name, *others in several for old in others}
-
-
 def test_every_file_that_a_dub_leaves_is_in_the_page_on_outputs(clip: Callable[..., Path], tmp_path: Path) -> None:
     film = clip("talk")
     (tmp_path / "talk.en.srt").write_text("1\n00:00:00,500 --> 00:00:02,000\nHello there.\n")

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from polydub.cli.earlier import translated
 from polydub.errors import BadInput, BadSettings, Cancelled, PolydubError
 
 
@@ -23,6 +24,8 @@ def run(arguments: list[str]) -> int:
     """Runs one command and returns the exit status (see polydub.errors)."""
     debug = "--debug" in arguments
     try:
+        arguments = translated(arguments)
+        debug = "--debug" in arguments
         return _command(arguments)
     except PolydubError as error:
         return fail(error, debug)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -44,17 +43,7 @@ def common(function: F) -> F:
     return function
 
 
-class _WithAliases(click.Option):
-    """An option whose help shows its first name only; the others are flags of earlier tools."""
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        shown = copy(self)
-        shown.opts = self.opts[:1]
-        return click.Option.get_help_record(shown, ctx)
-
-
 def _option(flag: Flag, meaning: str) -> Callable[[F], F]:
-    names = [flag.name, *flag.hidden]
     if flag.kind == "switch":
         return click.option(f"{flag.name}/{flag.negative}", flag.key, default=None, help=meaning)
     shown = meaning + (f" [{flag.limits}]" if flag.limits else "") + _default(flag)
@@ -66,9 +55,7 @@ def _option(flag: Flag, meaning: str) -> Callable[[F], F]:
         else {"pairs": "SPEAKER=NAME", "numbers": "[SPEAKER=]NUMBER"}.get(flag.kind, flag.kind.upper())
     )
     kind = NAME if flag.kind == "path" else _Words(flag.choices)
-    return click.option(
-        *names, flag.key, cls=_WithAliases, default=None, multiple=several, metavar=metavar, help=shown, type=kind
-    )
+    return click.option(flag.name, flag.key, default=None, multiple=several, metavar=metavar, help=shown, type=kind)
 
 
 class _Words(click.types.StringParamType):

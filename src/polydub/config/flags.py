@@ -16,14 +16,13 @@ class Flag:
     """A setting as the command line and the reference page show it.
 
     Attributes: key: name of the setting. name: the flag, "" when there is none. negative: the flag that switches it off
-    again, switches only. hidden: flags of earlier tools that mean the same. choices: of a choice or of a list's words.
-    limits: "1 to 1.3", "" when free. help: the meaning, with units.
+    again, switches only. choices: of a choice or of a list's words. limits: "1 to 1.3", "" when free. help: the meaning,
+    with units.
     """
 
     key: str
     name: str
     negative: str
-    hidden: tuple[str, ...]
     kind: Literal["choice", "integer", "list", "number", "numbers", "pairs", "path", "switch", "tables", "text"]
     choices: tuple[str, ...]
     limits: str
@@ -48,8 +47,7 @@ def _flag(key: str, field: FieldInfo) -> Flag:
     negative = "" if kind != "switch" or not name else f"--{name[5:]}" if name.startswith("--no-") else f"--no-{name[2:]}"
     bounds = {side: getattr(m, side) for m in field.metadata for side in ("ge", "le") if hasattr(m, side)}
     limits = f"{bounds['ge']:g} to {bounds['le']:g}" if len(bounds) == 2 else ""
-    hidden = (extra["old"],) if extra["old"] else ()
-    return Flag(key, name, negative, hidden, kind, choices, limits, field.default, field.description or "")
+    return Flag(key, name, negative, kind, choices, limits, field.default, field.description or "")
 
 
 def _kind(annotation: Any) -> tuple[Any, tuple[str, ...]]:

@@ -49,9 +49,9 @@ EngineTables = Annotated[Mapping[EngineKind, Mapping[str, Mapping[str, JsonValue
 Folder = Annotated[Path, BeforeValidator(values.folder)]
 
 
-def _setting(default: Any, meaning: str, flag: str | None = None, *, old: str = "", **limits: Any) -> Any:
-    """A field. `flag` "" = no flag, None = the name with dashes; `old`: flag of earlier tools that means the same."""
-    return Field(default, description=meaning, json_schema_extra={"flag": flag, "old": old}, **limits)
+def _setting(default: Any, meaning: str, flag: str | None = None, **limits: Any) -> Any:
+    """A field. `flag` "" = no flag, None = the name with dashes."""
+    return Field(default, description=meaning, json_schema_extra={"flag": flag}, **limits)
 
 
 class Settings(BaseModel):
@@ -62,11 +62,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
-    to: Targets = _setting(
-        (), "Languages to dub into: codes or names (es, es-MX, Spanish), several with commas.", old="--tgt-lang"
-    )
+    to: Targets = _setting((), "Languages to dub into: codes or names (es, es-MX, Spanish), several with commas.")
     source_language: Annotated[str, BeforeValidator(values.source_language)] = _setting(
-        "auto", "Language spoken in the video: a code or a name; auto = find out.", "--from", old="--src-lang"
+        "auto", "Language spoken in the video: a code or a name; auto = find out.", "--from"
     )
     mode: Literal["low", "medium", "high"] = _setting(
         "medium", "Quality that auto aims at: low is fastest, high is best; it decides on the size of recognition models."
@@ -108,18 +106,14 @@ class Settings(BaseModel):
     )
     voices: Folder | None = _setting(None, "Folder of the voice library; unset = the user's data folder.")
     characters: Literal["on", "off"] = _setting(
-        "off", "Whether the voices of characters are remembered across films, and found again.", old="--voice-memory"
+        "off", "Whether the voices of characters are remembered across films, and found again."
     )
     character_book: Path | None = _setting(None, "File of the remembered characters; unset = in the user's data folder.")
-    character_threshold: float = _setting(
-        0.75, "Likeness above which a speaker is taken for a character, 0 to 1.", old="--voice-match-threshold", ge=0, le=1
-    )
+    character_threshold: float = _setting(0.75, "Likeness above which a speaker is taken for a character, 0 to 1.", ge=0, le=1)
     character_margin: float = _setting(
         0.05, "How much likelier than the next one a character must be to be taken for, 0 to 1.", ge=0, le=1
     )
-    auto_enrol: bool = _setting(
-        True, "Remember speakers that are no known character, where characters are on.", old="--voice-auto-enroll"
-    )
+    auto_enrol: bool = _setting(True, "Remember speakers that are no known character, where characters are on.")
     expressive: Literal["off", "text", "source", "auto"] = _setting(
         "off",
         "How lines are said: off = as the voice does by itself, text = by marks such as [angry], source = like the original, "
@@ -169,7 +163,7 @@ class Settings(BaseModel):
         "streaming", "Delivery profile that sets programme loudness and true peak."
     )
     lufs: float | None = _setting(
-        None, "Programme loudness in LUFS instead of the profile's; unset = the profile's.", old="--lufs-target", ge=-40, le=-8
+        None, "Programme loudness in LUFS instead of the profile's; unset = the profile's.", ge=-40, le=-8
     )
     ducking_db: float = _setting(
         12.0,
@@ -205,7 +199,6 @@ class Settings(BaseModel):
     lip_sync: EngineChoice = _setting(
         "none",
         "Lip-sync engine, as name[,option=value...]: latentsync, musetalk, wav2lip (a checkout of yours); none = lips stay.",
-        old="--lipsync",
     )
     strict_plugins: bool = _setting(
         False, "End with an error where a wished lip-sync engine is missing, before the work begins."
@@ -215,12 +208,9 @@ class Settings(BaseModel):
     stream: Literal["off", "segments", "final"] = _setting(
         "off",
         "Dub piece by piece, playable while it is made: segments = the pieces and their playlist, final = a whole film too.",
-        old="--stream-output",
     )
     chunk_seconds: float = _setting(10.0, "Seconds of a piece where the film is streamed; it is cut at pauses.", ge=2, le=120)
-    overlap_seconds: float = _setting(
-        1.0, "Seconds on either side of a piece that are listened to as well.", old="--chunk-overlap", ge=0, le=10
-    )
+    overlap_seconds: float = _setting(1.0, "Seconds on either side of a piece that are listened to as well.", ge=0, le=10)
     output: Folder = _setting("Output", "Folder for the results; each video gets a folder of its own name in it.")
     store: Folder | None = _setting(None, "Folder for remembered work; unset = .polydub in the output folder.")
 
