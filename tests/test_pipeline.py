@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from polydub import config, standalone
+from polydub import config, finishing
 from polydub.dubbing import Ears
 from polydub.errors import BadSettings, StoreError
 from polydub.report import model
@@ -400,7 +400,7 @@ def test_a_finished_speech_track_is_laid_over_a_film(film: Films) -> None:
     ffmpeg("-v", "error", "-f", "lavfi", "-i", "sine=frequency=300:duration=2,volume=0.5", "-ar", 22_050, speech)
     values = {"to": "es", "output": str(made.out)}
     loaded = config.load(values, job=None, environ={}, cwd=made.folder, user_file=None)
-    mixed = standalone.mix_films(made.media, speech, made.folder / "mixed.mkv", loaded, Ears())
+    mixed = finishing.mix_films(made.media, speech, made.folder / "mixed.mkv", loaded, Ears())
     loudness, peak = measured(mixed.film)
     assert abs(loudness - mixed.lufs) <= 0.2
     assert peak <= -1.0

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from polydub import listening, mixing, pipeline
+from polydub import listening, pipeline
 from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.dubbing import Ears, Job, check_file, language_of_name, wanted
 from polydub.engines.base import Usage
@@ -355,33 +355,3 @@ def _poured(pieces: Iterable[Audio], out: BinaryIO, head: bytes) -> int:
         length += out.write(sounds.pcm16(piece.samples))
         out.flush()
     return length
-
-
-@dataclass(frozen=True)
-class Mixed:
-    """A film with a finished speech track laid over its sound; LUFS and dBTP of the delivered sound."""
-
-    film: Path
-    lufs: float
-    true_peak: float
-    notices: tuple[Notice, ...]
-
-
-def mix_films(video: Path, speech: Path, out: Path | None, loaded: Loaded, ears: Ears) -> Mixed:
-    """Lays `speech` over the sound of `video`, from its first moment on. Raises BadInput, BadSettings, StoreError."""
-    settings = loaded.settings
-    for file in (video, speech):
-        check_file(file)
-    target = settings.to[0] if settings.to else "und"
-    path = out or settings.output / video.stem / f"mix.{target}.{settings.format}"
-    container = path.suffix.lower()[1:] or settings.format
-    if container not in ("mkv", "mp4"):
-        raise BadSettings(f"{path.name} is neither .mkv nor .mp4", "choose a name with one of these endings")
-    check_target(path, video, speech)
-    with ExitStack() as stack:
-        store = _store(loaded)
-        stack.callback(store.close)
-        run = stack.enter_context(Run(store, store.folder, How(settings.threads, settings.strict, ears.progress)))
-        want = wanted(target, Job(video), loaded, store)
-        after = mixing.mix(run, video, speech, path, mixing.into(want, container))
-        return Mixed(path, after.integrated, after.true_peak, run.notices)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
+import numpy as np
 import pytest
 
-from polydub import config
+from polydub import config, finishing
 from polydub.dubbing import Ears, Job, dub_film
 from polydub.engines.pool import EnginePool
-from polydub.errors import BadSettings, MissingProgram, StrictNotice
+from polydub.errors import BadSettings, EngineFailed, MissingProgram, StrictNotice
 from polydub.types import Progress
 from small_dubs import Cue, Dub, Film
 
@@ -229,3 +230,38 @@ def test_moving_lips_fit_one_language_only(film: Film) -> None:
     pool = EnginePool()
     with pytest.raises(BadSettings, match="fit no other"):
         dub_film(Job(film.media), loaded, pool, Ears())
+
+
+def spoken_track(folder: Path) -> Path:
+    """Silence, and a tone in the first and in the sixth second."""
+    path = folder / "speech.wav"
+    tone = "aevalsrc=0.4*sin(880*t)*(between(t\\,0.6\\,1.6)+between(t\\,5.2\\,6.2)):d=8:s=22050"
+    subprocess.run([FFMPEG, "-v", "error", "-f", "lavfi", "-i", tone, path], check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+def test_a_finished_speech_track_moves_the_lips_of_a_film(film: Film) -> None:
+    speech = spoken_track(film.folder)
+    values = {"lip_sync": "fake,faces=fake", "to": "es", "output": str(film.folder / "out")}
+    loaded = config.load(values, job=None, environ={}, cwd=film.folder, user_file=None)
+    done = finishing.lip_sync_films(film.media, speech, film.folder / "moved.mkv", loaded, Ears())
+    pairs = zip(frames(film.media), frames(done.film), strict=True)
+    assert {n // GROUP for n, (a, b) in enumerate(pairs) if a != b} == {0, 1, 5, 6}
+    assert done.notices == ()
+    heard = subprocess.run(
+        [FFMPEG, "-v", "error", "-i", done.film, "-map", "0:a:0", "-ac", "1", "-ar", "8000", "-f", "f32le", "-"],
+        capture_output=True, check=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    sound_of = np.frombuffer(heard.stdout, np.float32)
+    loud = [bool(np.abs(sound_of[n * 8000 : (n + 1) * 8000]).max() > 0.1) for n in range(8)]
+    assert loud == [True, True, False, False, False, True, True, False]
+
+
+def test_lips_alone_need_an_engine_and_a_mouth(film: Film) -> None:
+    speech = spoken_track(film.folder)
+    for engine, error, told in (("none", BadSettings, "nobody said"), ("fake,faces=fake:none", EngineFailed, "no mouth")):
+        values = {"lip_sync": engine, "output": str(film.folder / "out")}
+        loaded = config.load(values, job=None, environ={}, cwd=film.folder, user_file=None)
+        with pytest.raises(error, match=told):
+            finishing.lip_sync_films(film.media, speech, None, loaded, Ears())
+    assert not list((film.folder / "out").rglob("lip-sync*"))

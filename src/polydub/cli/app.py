@@ -14,6 +14,7 @@ COMMANDS = {
     "translate": ("translate", "Translate a subtitle file, or the subtitles inside a video."),
     "speak": ("speak", "Speak a text into a sound file."),
     "mix": ("mix", "Lay a finished speech track over a video's own sound."),
+    "lip-sync": ("lip_sync", "Move the mouths in a video to a finished speech track."),
     "eval": ("evaluate", "Measure how good a dub is."),
     "sample": ("sample", "Make a small video to try things with."),
     "engines": ("engines", "Show the engines: what is there, what is missing, what mends it."),
@@ -34,7 +35,7 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return getattr(import_module(f"polydub.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        return getattr(import_module(f"polydub.cli.{COMMANDS[cmd_name][0]}"), cmd_name.replace("-", "_"))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from polydub import standalone
+from polydub import finishing
 from polydub.cli import output
 from polydub.cli.options import PATH, common, read, settings_options
 from polydub.cli.progress import Meter
@@ -43,7 +43,7 @@ def mix(video: Path, speech: Path, out: Path | None, **given: Any) -> int:
     """
     loaded = read({key: given[key] for key in SETTINGS}, given["job"])
     with Meter() as meter:
-        done = standalone.mix_films(video, speech, out, loaded, Ears(meter.show, meter.say))
+        done = finishing.mix_films(video, speech, out, loaded, Ears(meter.show, meter.say))
     output.say_notices(done.notices, given["verbose"])
     if given["as_json"]:
         output.result_json({"file": str(done.film), "lufs": done.lufs, "true_peak_dbtp": done.true_peak})

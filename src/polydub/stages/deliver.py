@@ -74,13 +74,13 @@ class Voiceover:
 class Film:
     """What becomes one file.
 
-    Attributes: track: the dubbed audio track of the source. dubs: in order; a player starts with the first. spoken: language
+    Attributes: track: the dubbed audio track of the source; None: it has no sound. dubs: in order; a player starts with the first. spoken: language
     of that track, "und" when nobody told; labels it where the source does not. picture: a file whose only video, on the
     film's clock, replaces the source's first one.
     """
 
     source: Source
-    track: Track
+    track: Track | None
     dubs: tuple[Voiceover, ...]
     container: Literal["mkv", "mp4"]
     spoken: str = "und"
@@ -123,10 +123,12 @@ def _track(work: Work, film: Film, sub: SubtitleFile) -> SubTrack:
     return ffmpeg.SubTrack(work.path(sub.file), sub.language, _code(film, sub.language), title)
 
 
-def _original(film: Film) -> Original:
+def _original(film: Film) -> Original | None:
     """The dubbed track, with a language and a title where the source gives none."""
     from polydub.media import ffmpeg
 
+    if film.track is None:
+        return None
     if film.spoken == "und":
         return ffmpeg.Original(film.track)
     untold = languages.or_und(film.track.language) == "und"
