@@ -417,3 +417,32 @@ def test_well_known_inventions_that_are_improbable_are_left_out(
 def test_models_for_english_only_have_one_language() -> None:
     for name in ENGLISH:
         assert ENGINE.languages(WhisperOptions(model=name)) == {"en"}
+
+
+class SmallCard(WhisperModel):
+    """A model on a card that has memory for so many windows at once."""
+
+    room = 1
+
+    def encode(self, features: np.ndarray) -> object:
+        if features.ndim == 3 and len(features) > self.room:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return super().encode(features)
+
+
+def test_a_card_with_little_memory_decodes_fewer_windows_at_once(
+    tiny: Path, long_speech: Audio, caplog: pytest.LogCaptureFixture
+) -> None:
+    def heard(model: WhisperModel, batch: int) -> list[Segment]:
+        return list(WhisperTranscriber(model, options, batch).transcribe(long_speech, "en"))
+
+    options = WhisperOptions(model=str(tiny), beam_size=1, compression_ratio_threshold=1e6)
+    card = SmallCard(str(tiny), device="cpu")
+    segments = heard(card, 8)
+    check_segments(segments, long_speech)
+    assert segments[0].start < 15 and segments[-1].end > 35
+    assert "decoding 1 windows at once from now on" in caplog.text
+    card.room = 0
+    with pytest.raises(EngineFailed, match="ran out of memory, also with one window") as raised:
+        heard(card, 8)
+    assert "smaller model" in raised.value.hint

@@ -210,6 +210,9 @@ class WhisperTranscriber:
 
     def _failure(self, error: Exception) -> EngineFailed:
         options = self._options
+        if whisper_batches.NO_MEMORY in str(error).lower():
+            hint = "choose a smaller model, such as --asr faster-whisper:small, or --device cpu"
+            return EngineFailed("faster-whisper ran out of memory, also with one window at a time", hint)
         hint = "shorten initial_prompt and hotwords" if options.initial_prompt or options.hotwords else ""
         return EngineFailed(f"faster-whisper failed while recognising: {error}", hint)
 
