@@ -265,3 +265,14 @@ def test_an_interrupted_question_keeps_nothing(place: Place) -> None:
     with pytest.raises(KeyboardInterrupt), Run(place.store, place.folder) as run:
         Chooser(loaded, place.kept, Person(interrupted))(run, LISTENING)
     assert not place.kept
+
+
+def test_a_kept_engine_that_is_gone_may_be_chosen_anew(place: Place) -> None:
+    place.choose({"tts": "es"})
+    place.kept["tts es"] = "festival"
+    with pytest.raises(UnknownEngine) as caught:
+        place.choose({"tts": "es"})
+    assert caught.value.hint.endswith("or let tts be chosen anew: --reconsider")
+    with pytest.raises(UnknownEngine) as named:
+        place.choose({"tts": "es"}, tts="festival")
+    assert "--reconsider" not in named.value.hint

@@ -12,7 +12,7 @@ from polydub.engines import devices, environments, preferences, registry
 from polydub.engines.base import Environment, Kind, Weight
 from polydub.engines.pool import Tool
 from polydub.engines.registry import AUTO, Chosen, LackingWeights, Need
-from polydub.errors import BadSettings, Cancelled, EngineFailed, Missing, PolydubError, UnsupportedLanguage
+from polydub.errors import BadSettings, Cancelled, EngineFailed, Missing, PolydubError, UnknownEngine, UnsupportedLanguage
 from polydub.runner import Run
 from polydub.types import Notice, Progress
 
@@ -128,6 +128,10 @@ class Chooser:
             chosen = registry.choose(self._kept[key], need)
         except LackingWeights as error:
             return error
+        except (Missing, UnknownEngine) as error:
+            if asked == AUTO:
+                error.hint = "; ".join(filter(None, (error.hint, f"or let {kind} be chosen anew: --reconsider")))
+            raise
         except UnsupportedLanguage:
             if asked != AUTO or key not in self._kept:
                 raise

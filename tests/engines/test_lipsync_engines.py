@@ -152,6 +152,24 @@ def test_another_commit_or_other_weights_are_another_version(tmp_path: Path) -> 
     assert "5c90fa9" in versions[1]
 
 
+def test_the_commit_is_found_however_git_keeps_it(tmp_path: Path) -> None:
+    def git(*arguments: str, where: Path) -> str:
+        told = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(where), *arguments]
+        return subprocess.run(told, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout.strip()
+
+    folder = checkout("wav2lip", tmp_path / "Wav2Lip")
+    git("init", "-q", where=folder)
+    git("commit", "-q", "--allow-empty", "-m", "one", where=folder)
+    commit = git("rev-parse", "HEAD", where=folder)
+    tree = tmp_path / "tree"
+    git("worktree", "add", "-q", str(tree), where=folder)
+    for change in ("pack-refs", "checkout"):
+        for place in (folder, tree):
+            assert commit in wav2lip.ENGINE.version(wav2lip.Wav2LipOptions(folder=place))
+        git(change, "--all" if change == "pack-refs" else "-q", *([] if change == "pack-refs" else ["--detach"]), where=folder)
+    assert commit in wav2lip.ENGINE.version(wav2lip.Wav2LipOptions(folder=folder))
+
+
 @pytest.mark.parametrize("pads", ["0 10 0", "a b c d", "0 -1 0 0"])
 def test_pads_are_four_whole_numbers(pads: str) -> None:
     with pytest.raises(ValueError, match="four whole numbers"):

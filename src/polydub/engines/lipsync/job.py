@@ -149,12 +149,22 @@ def state_of(options: CheckoutOptions, weights: Sequence[Path]) -> str:
 
 
 def _commit(folder: Path) -> str:
-    head = folder / ".git/HEAD"
-    if not head.is_file():
-        return "no commit"
-    text = head.read_text(encoding="utf-8", errors="replace").strip()
-    ref = folder / ".git" / text.removeprefix("ref: ")
-    return ref.read_text(encoding="ascii", errors="replace").strip() if text.startswith("ref: ") and ref.is_file() else text
+    """The commit that is checked out, as git keeps it: in a file of its own, in a list, or, of a worktree, elsewhere."""
+    git = folder / ".git"
+    if git.is_file():
+        git = (folder / _text(git).removeprefix("gitdir: ")).resolve()
+    head = _text(git / "HEAD")
+    if not head.startswith("ref: "):
+        return head or "no commit"
+    name = head.removeprefix("ref: ")
+    common = git / (_text(git / "commondir") or ".")
+    packed = (line.split() for line in _text(common / "packed-refs").splitlines())
+    listed = next((row[0] for row in packed if row[1:] == [name]), "")
+    return _text(common / name) or listed or head
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
 
 
 @dataclass(frozen=True, slots=True)
