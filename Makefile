@@ -31,9 +31,9 @@ $(BIN)/python:
 		{ echo "polydub needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m venv --clear --without-pip $(VENV)
 
-$(CORE): requirements/core.txt requirements/build.txt pyproject.toml | $(BIN)/python
+$(CORE): requirements/server.txt requirements/build.txt pyproject.toml | $(BIN)/python
 	@echo "Installing polydub into $(VENV) (once; a minute or two) ..."
-	@$(INSTALL) --require-hashes -r requirements/core.txt -r requirements/build.txt
+	@$(INSTALL) --require-hashes -r requirements/server.txt -r requirements/build.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q $(VENV)/lib || true
 	@touch $@
@@ -92,8 +92,9 @@ bench: env-dev system weights  ## measure speed and memory (ARGS as in benchmark
 
 lock: env-dev  ## pin the dependencies of pyproject.toml anew (UPGRADE=--upgrade takes newer releases)
 	$(LOCK) pyproject.toml -o requirements/core.txt
-	$(LOCK) requirements/build.in -c requirements/core.txt -o requirements/build.txt
-	$(LOCK) requirements/dev.in --group dev -c requirements/core.txt -c requirements/build.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra server -c requirements/core.txt -o requirements/server.txt
+	$(LOCK) requirements/build.in -c requirements/server.txt -o requirements/build.txt
+	$(LOCK) requirements/dev.in --group dev -c requirements/server.txt -c requirements/build.txt -o requirements/dev.txt
 
 clean:  ## remove what was built and cached; .venv and Output stay
 	rm -rf build dist .ruff_cache .hypothesis

@@ -17,14 +17,16 @@ def packages(lock: Path) -> set[str]:
     return set(re.findall(r"^([a-z0-9][a-z0-9._-]*)==", lock.read_text(), flags=re.MULTILINE))
 
 
-def listed() -> set[str]:
-    """Packages in the table of docs/licences.md."""
-    table = (ROOT / "docs/licences.md").read_text().split("## Python packages of the core")[1].split("###")[0]
+def listed(title: str = "## Python packages of the core") -> set[str]:
+    """Packages in a table of docs/licences.md."""
+    table = (ROOT / "docs/licences.md").read_text().split(title)[1].split("###")[0]
     return set(re.findall(r"^\| ([a-z0-9._-]+) \| [^|]+ \| [^|]+ \|$", table, flags=re.MULTILINE)) - {"package"}
 
 
 def test_every_core_package_is_listed_with_its_licence_and_no_other() -> None:
-    assert listed() == packages(ROOT / "requirements/core.txt")
+    core = packages(ROOT / "requirements/core.txt")
+    assert listed() == core
+    assert listed("### The extra `polydub[server]`") == packages(ROOT / "requirements/server.txt") - core
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda p: p.name)
