@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from polydub.config import ALIASES, HUB, LOUDNESS, SECRETS, Flag, flags
 from polydub.config.names import Alias
+from polydub.config.server import ServerSettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "settings.md"
 
@@ -35,6 +38,15 @@ timeout_s = 30
 ```
 
 `polydub engines` lists the options of each engine.
+"""
+
+SERVER_TOP = """
+## The server
+
+The table `[server]` of a settings file; in variables `POLYDUB_SERVER__PORT=8080`.
+
+| setting | default | meaning |
+|---|---|---|
 """
 
 SECRETS_TOP = """
@@ -88,12 +100,22 @@ def page() -> str:
     used = "".join(f"| `{a.variable}` | `{a.target}` | {a.meaning} |\n" for a in ALIASES if a.target)
     hub = "".join(map(_meaning, HUB)) + HUB_ROWS
     reserved = "".join(_meaning(a) for a in ALIASES if not a.target)
-    rows = "".join(_row(flag) for flag in flags())
+    rows = "".join(_row(flag) for flag in flags() if flag.key != "server")
+    server = "".join(_server_row(name, field) for name, field in ServerSettings.model_fields.items())
     return (
         f"{TOP}\n## All settings\n\n| setting | flag | variable | default | meaning |\n|---|---|---|---|---|\n{rows}"
         f"\n## Loudness profiles\n\n| profile | LUFS | highest true peak, dBTP |\n|---|---|---|\n{profiles}"
-        f"{SECRETS_TOP}{secrets}{ALIASES_TOP}{used}{HUB_TOP}{hub}{RESERVED_TOP}{reserved}"
+        f"{SERVER_TOP}{server}{SECRETS_TOP}{secrets}{ALIASES_TOP}{used}{HUB_TOP}{hub}{RESERVED_TOP}{reserved}"
     )
+
+
+def _server_row(name: str, field: FieldInfo) -> str:
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    bounds = {side: getattr(m, side) for m in field.metadata for side in ("ge", "le") if hasattr(m, side)}
+    limits = f" {bounds['ge']:g} to {bounds['le']:g}." if len(bounds) == 2 else ""
+    one_of = f" One of {', '.join(choices)}." if choices else ""
+    meaning = f"{field.description}{one_of}{limits}"
+    return f"| `{name}` | {_default(field.default)} | {meaning} |\n"
 
 
 def _meaning(alias: Alias) -> str:

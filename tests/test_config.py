@@ -399,3 +399,16 @@ def test_any_env_file_is_either_read_or_refused(tmp_path_factory: pytest.TempPat
         assert all(name.startswith("POLYDUB_") for name in layers.public_lines(folder / ".env"))
     except BadSettings as error:
         assert error.hint
+
+
+def test_the_server_has_a_table_of_its_own(place: Place) -> None:
+    place.user.write_text("[server]\nport = 9000\nhost = '0.0.0.0'\n")
+    loaded = place.load(POLYDUB_SERVER__PORT="8080", POLYDUB_SERVER__CORS_ORIGINS="https://a.example,https://b.example")
+    server = loaded.settings.server
+    assert (server.port, server.host, server.cors_origins[1]) == (8080, "0.0.0.0", "https://b.example")
+    rows = {row.key: (row.value, row.origin) for row in config.describe(loaded)}
+    assert rows["server.port"] == ("8080", "POLYDUB_SERVER__PORT in the environment")
+    with pytest.raises(BadSettings, match=r"server\.prt .*no such setting"):
+        place.load(POLYDUB_SERVER__PRT="1")
+    with pytest.raises(BadSettings, match="POLYDUB_SERVER in"):
+        place.load(POLYDUB_SERVER="x")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from polydub.config.server import ServerSettings
 from polydub.config.settings import Settings
 
 
@@ -62,4 +63,4 @@ def _kind(annotation: Any) -> tuple[Any, tuple[str, ...]]:
         return _kind(inside[0])
     if origin is not None:
         return {str: "pairs", float: "numbers"}.get(inside[-1], "tables"), ()
-    return {bool: "switch", int: "integer", float: "number", Path: "path"}.get(annotation, "text"), ()
+    return {bool: "switch", int: "integer", float: "number", Path: "path", ServerSettings: "tables"}.get(annotation, "text"), ()

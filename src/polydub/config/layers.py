@@ -19,7 +19,12 @@ Layer = dict[Key, tuple[Any, str]]  # value and origin
 PREFIX = "POLYDUB_"
 PUBLIC, SECRET = ".env", ".env.secrets"
 MAX_FILE_BYTES = 1_000_000
-_DEPTH = {"voice": 2, "engines": 4}  # parts of a key of the settings that are tables
+_DEPTH = {"voice": 2, "server": 2, "engines": 4}  # parts of a key of the settings that are tables
+_SHAPES = {
+    "voice": f"{PREFIX}VOICE__<SPEAKER>",
+    "server": f"{PREFIX}SERVER__<NAME>",
+    "engines": f"{PREFIX}ENGINES__<KIND>__<ENGINE>__<OPTION>",
+}
 
 
 def command_line(values: Mapping[str, object]) -> Layer:
@@ -143,15 +148,15 @@ def _key(variable: str, place: str) -> Key:
     setting = parts[0].lower()
     known = [flag.key for flag in flags()]
     if setting not in known or (len(parts) > 1 and len(parts) != _DEPTH.get(setting, 1)) or not all(parts):
-        shape = {"voice": f"{PREFIX}VOICE__<SPEAKER>", "engines": f"{PREFIX}ENGINES__<KIND>__<ENGINE>__<OPTION>"}.get(setting)
+        shape = _SHAPES.get(setting)
         if shape:
             raise BadSettings(f"{variable} in {place} is no setting", f"write {shape}")
         names = [f"{PREFIX}{key.upper()}" for key in known] + [v for s in SECRETS.values() for v in s.variables]
         raise _unknown(variable, place, names)
     if setting == "voice":
         return (setting, *parts[1:])  # a speaker's name keeps its case
-    if setting == "engines" and len(parts) == 1:
-        raise BadSettings(f"{variable} in {place} is no setting", f"write {PREFIX}ENGINES__<KIND>__<ENGINE>__<OPTION>")
+    if setting in ("engines", "server") and len(parts) == 1:
+        raise BadSettings(f"{variable} in {place} is no setting", f"write {_SHAPES[setting]}")
     lower = [part.lower() for part in parts]
     if setting == "engines":
         lower[2] = engine_key(lower[2])

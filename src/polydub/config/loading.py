@@ -14,12 +14,14 @@ from polydub.config import layers
 from polydub.config.flags import Flag, flags
 from polydub.config.layers import Key, Layer
 from polydub.config.names import SECRETS, engine_key, near
+from polydub.config.server import ServerSettings
 from polydub.config.settings import CHOICES, EngineKind, Settings
 from polydub.errors import BadSettings, MissingSecret, UnsupportedLanguage
 
 DEFAULT = "default"
 ENVIRONMENT = "the environment"
 _REASONS = {
+    "extra_forbidden": "there is no such setting",
     "bool_parsing": "it must be true or false",
     "bool_type": "it must be true or false",
     "float_parsing": "it must be a number",
@@ -145,7 +147,9 @@ def describe(loaded: Loaded) -> list[Row]:
     rows: list[Row] = []
     for key in Settings.model_fields:
         value = getattr(loaded.settings, key)
-        leaves = _flat((key,), value) if value and key in ("voice", "engines") else {key: value}
+        if isinstance(value, ServerSettings):
+            value = value.model_dump()
+        leaves = _flat((key,), value) if value and key in ("voice", "server", "engines") else {key: value}
         rows += [Row(name, _shown(inner), loaded.origins.get(name, DEFAULT)) for name, inner in leaves.items()]
     for name in SECRETS:
         held = loaded.secrets.get(name)
@@ -225,7 +229,7 @@ def _bad_value(place: tuple[int | str, ...], error: dict[str, Any], merged: Laye
     if key[0] == "engines":
         return _bad_table(key, origin)
     shown = entry[0] if entry else error["input"]
-    name = ".".join(key) if key[0] == "voice" else key[0]
+    name = ".".join(key[:2]) if key[0] in ("voice", "server") else key[0]
     return BadSettings(f"{name} cannot be {_shown(shown)!r} ({origin}): {_reason(error)}", _advice(flag, error["input"]))
 
 

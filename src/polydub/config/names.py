@@ -40,6 +40,10 @@ SECRETS: Mapping[str, Secret] = MappingProxyType(
         "groq_api_key": Secret(
             ("POLYDUB_GROQ_API_KEY", "GROQ_API_KEY"), "Key of Groq, for the preset groq of the engine openai."
         ),
+        "characters_key": Secret(
+            ("POLYDUB_CHARACTERS_KEY",),
+            "What remembered characters are encrypted with: 8 characters or more. Without it they cannot be read again.",
+        ),
     }
 )
 

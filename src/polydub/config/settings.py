@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, f
 from pydantic_core.core_schema import ValidationInfo
 
 from polydub.config import values
+from polydub.config.server import ServerSettings
 
 EngineKind = Literal["asr", "diarization", "separation", "mt", "tts", "lipsync"]
 SubtitleFormat = Literal["srt", "vtt", "ass"]
@@ -230,6 +231,7 @@ class Settings(BaseModel):
         300.0, "Seconds after which an engine that nobody uses is unloaded, in a batch; 0 = never.", "", ge=0, le=86_400
     )
     strict_secrets: bool = _setting(False, "Refuse to start when a secret that the chosen engines need is not set.", "")
+    server: ServerSettings = _setting(ServerSettings(), "What `polydub serve` and `polydub worker` are told.", "")
     engines: EngineTables = _setting(
         {}, "Options of engines by kind and name, such as a table [engines.mt.openai] with base_url.", ""
     )
