@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+import characters
 import matching
 import recognition
 import separation
@@ -35,6 +36,15 @@ def who_speaks(plan: Plan, found: Findings, data: Path, homes: Homes) -> None:
     if homes.lacks("resemblyzer"):
         found.tell("Speakers: resemblyzer", homes.lacks("resemblyzer") + ".")
     _took(plan, "speakers", began)
+
+
+def known_again(plan: Plan, found: Findings, data: Path, homes: Homes) -> None:
+    """Characters across films."""
+    began = _say(plan, "characters")
+    for title, figures in characters.measured(data, homes.full):
+        found.add(title, *figures)
+        found.tell(title, "Enrolled from the first half of what there is of each person, heard in the second.")
+    _took(plan, "characters", began)
 
 
 def what_is_said(plan: Plan, found: Findings, data: Path) -> None:

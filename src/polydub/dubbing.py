@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 import logging
-import stat
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polydub import languages, lipsyncing, listening
-from polydub.casting import matches
+from polydub import lipsyncing, listening, performed, request
+from polydub.casting import check_voices, matches
 from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool
-from polydub.errors import BadInput, BadSettings, NoSpeech, PolydubError
+from polydub.errors import BadSettings, NoSpeech, PolydubError
 from polydub.pipeline import Result, dub, language_pair, same_language, start_film, untranslated
-from polydub.project import Project, open_project
+from polydub.project import Project, open_folder, open_project
+from polydub.request import Job, check_file, language_of_name, wanted
 from polydub.runner import How, Run
 from polydub.stages import listen, translate
 from polydub.store import Store
-from polydub.types import Artifact, Notice, Progress
-from polydub.wants import Acting, Delivery, Guidance, Listening, Mixing, Picture, Texts, Timing, Voicing, Wanted, Wording
+from polydub.types import Notice, Progress
+from polydub.wants import Wanted
 
 if TYPE_CHECKING:
     from polydub.config import Loaded, Settings
+    from polydub.edits import Version
+    from polydub.remembering import Memory
     from polydub.report.model import Report
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One film to dub. `translations` maps a BCP-47 target to its file; "" is for the only target."""
-
-    media: Path
-    transcript: Path | None = None
-    translations: Mapping[str, Path] = field(default_factory=dict[str, Path])
+__all__ = ["Ears", "Job", "Outcome", "Plan", "check_file", "check_together", "dub_film", "language_of_name", "plan", "wanted"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one film's dub into one language left. `facts`: what the report tells."""
+    """What one film's dub into one language left. `facts`: what the report tells. `takes`: new ones of edited lines."""
 
     language: str
     film: Path
@@ -52,6 +47,7 @@ class Outcome:
     facts: Report
     notices: tuple[Notice, ...]
     called: int
+    takes: tuple[Version, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,8 @@ class Ears:
     debug: bool = False
 
 
-def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Outcome]:
-    """Dubs one film into every wanted language, one after the other.
+def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears, folder: Path | None = None) -> list[Outcome]:
+    """Dubs one film into every wanted language, one after the other; into the project `folder`, if that is told.
 
     Raises: PolydubError. What is finished stays remembered, so that the same call continues.
     """
@@ -85,9 +81,12 @@ def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> list[Out
         store = Store(settings.store or settings.output / ".polydub")
         stack.callback(store.close)
         content = store.adopt(job.media)
-        project = stack.enter_context(open_project(settings.output, job.media, content, ears.say))
+        if folder is None:
+            project = stack.enter_context(open_project(settings.output, job.media, content, ears.say))
+        else:
+            project = stack.enter_context(open_folder(folder, job.media, content, ears.say))
         stack.enter_context(logged(project.folder))
-        place = _Place(store, project, pool, replace(ears, ask=cache(ears.ask)))  # no question is asked twice
+        place = _Place(store, project, pool, replace(ears, ask=cache(ears.ask)), loaded)  # no question is asked twice
         try:
             if settings.together:
                 return _together(job, loaded, place, stack)
@@ -107,6 +106,7 @@ class _Place:
     project: Project
     pool: EnginePool
     ears: Ears
+    loaded: Loaded
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ class _Begun:
     run: Run
     want: Wanted
     result: Result
+    memory: Memory | None = None
 
 
 def _together(job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> list[Outcome]:
@@ -132,12 +133,21 @@ def _begun(target: str, job: Job, loaded: Loaded, place: _Place, stack: ExitStac
     log.info("dubbing into %s", target)
     run = Run(place.store, project.folder, How(settings.threads, settings.strict, place.ears.progress), place.pool)
     stack.enter_context(run)
-    run.edits, run.state = project.edits(target), project.state(target)
+    run.state = project.state(target)
+    performed.begun(run, project.folder, target)
     if place.ears.reconsider:
         project.engines(target).clear()
-    want = wanted(target, job, loaded, place.store)
+        run.state.pop("cast", None)
+    want = wanted(target, job, loaded, place.store, performed.voices(run))
     choose = Chooser(loaded, project.engines(target), Person(place.ears.ask, place.ears.progress))
-    return _Begun(started, run, want, dub(run, job.media, want, choose))
+    memory = _memory(project, loaded) if want.voicing.characters else None
+    return _Begun(started, run, want, dub(run, job.media, want, choose, memory), memory)
+
+
+def _memory(project: Project, loaded: Loaded) -> Memory:
+    from polydub.remembering import Memory
+
+    return Memory(loaded, project.folder.name, project.memory["source"]["sha256"])
 
 
 def _finished(begun: _Begun, job: Job, place: _Place) -> Outcome:
@@ -146,12 +156,16 @@ def _finished(begun: _Begun, job: Job, place: _Place) -> Outcome:
 
     run, result, target = begun.run, begun.result, begun.want.target
     assert result.film is not None  # noqa: S101 - made by whoever calls
+    if begun.memory:
+        begun.memory.remember(run, result.cast, begun.want)
     report, facts = write_files(run, result, begun.want, Wrapping(job.media, begun.started, place.ears.debug))
+    takes = performed.finished(run, result)
+    place.project.requests[target] = request.remembered(job, place.loaded)
     place.project.save()
     place.project.save_state(target, run.finish())
     _log_run(run)
     called = sum(c.ran for c in run.counts.values())
-    return Outcome(target, result.film, report, facts, run.notices, called)
+    return Outcome(target, result.film, report, facts, run.notices, called, takes)
 
 
 def _log_run(run: Run) -> None:
@@ -179,120 +193,14 @@ def check_together(settings: Settings) -> None:
             raise BadSettings("lips that move to one language fit no other", "leave --together or --lip-sync out")
 
 
-def check_file(path: Path) -> None:
-    """Raises BadInput unless `path` is a file that can be read."""
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise BadInput(f"{path} is a folder", "give the files in it, or a pattern such as 'folder/*.mp4'")
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer, a device may never end
-            raise BadInput(f"{path} is not a regular file", "copy what it holds to a file first")
-        with path.open("rb"):
-            pass
-    except FileNotFoundError:
-        raise BadInput(f"there is no file {path}", "check the name; put names with spaces or * in quotes") from None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror or error}", "check its permissions") from error
-
-
-def wanted(target: str, job: Job, loaded: Loaded, store: Store) -> Wanted:
-    """The slices of the settings that the stages see."""
-    s = loaded.settings
-    transcript, translation = job.transcript, job.translations.get(target, job.translations.get(""))
-    for file in (transcript, translation):
-        if file is not None:
-            check_file(file)
-    texts = Texts(
-        store.adopt(transcript) if transcript else None,
-        language_of_name(transcript) if transcript else None,
-        store.adopt(translation) if translation else None,
-    )
-    return Wanted(
-        target,
-        s.source_language,
-        s.audio_track,
-        not s.no_translate,
-        texts,
-        guidance_of(s, store),
-        replace(listening_of(s), turns=_adopted(s.rttm, "RTTM file", store), recording=job.media.stem),
-        Voicing(s.voice_mode, dict(s.voice)),
-        Acting(s.expressive, s.expressive_strength),
-        s.check_speech,
-        Wording(s.shorten),
-        Timing(s.min_rate, s.max_rate, s.early_s, s.gap_s, s.comfortable_rate),
-        picture_of(s, store),
-        mixing_of(s),
-        Delivery(s.format, s.subs, tuple(s.subs_format), s.together, s.bilingual, s.word_times),
-    )
-
-
-def guidance_of(settings: Settings, store: Store) -> Guidance:
-    """What the settings tell a translator. Raises BadInput where a file cannot be read."""
-    summary, glossary = settings.summary, settings.glossary
-    if summary.startswith("@"):
-        file = Path(summary[1:]).expanduser()
-        check_file(file)
-        try:
-            summary = file.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{file} is not UTF-8 text", "convert it to UTF-8 first") from error
-    if glossary is not None:
-        check_file(glossary)
-    return Guidance(" ".join(summary.split()), store.adopt(glossary) if glossary else None)
-
-
-def _adopted(file: Path | None, what: str, store: Store) -> Artifact | None:
-    """A file that a setting names. Raises: BadInput."""
-    if file is None:
-        return None
-    if not file.is_file():
-        raise BadInput(f"there is no {what} {file}", "check the name")
-    return store.adopt(file)
-
-
-def picture_of(settings: Settings, store: Store) -> Picture:
-    """What the settings let happen to the picture."""
-    s = settings
-    slowest = s.max_slowdown if s.stretch_video else 1.0
-    return Picture(slowest, s.burn_in, _adopted(s.font, "font file", store), s.lip_sync != NONE, s.strict_plugins)
-
-
-def mixing_of(settings: Settings) -> Mixing:
-    """How the settings want the film to sound."""
-    s = settings
-    return Mixing(
-        s.target.lufs,
-        s.target.true_peak_dbtp,
-        s.target.dialogue_gated,
-        s.ducking_db,
-        s.ducking_attack_s,
-        s.ducking_release_s,
-        s.perspective,
-        keep_nonspeech=s.keep_nonspeech,
-        kbit_per_channel=s.audio_bit_rate_kbps,
-    )
-
-
-def listening_of(settings: Settings) -> Listening:
-    """How the settings want the film to be listened to."""
-    return Listening(
-        settings.separation != NONE,
-        settings.diarization != NONE,
-        settings.speaker_limits,
-        settings.word_times,
-        settings.separate_where == "everywhere",
-    )
-
-
-def language_of_name(path: Path) -> str | None:
-    """The language in a name such as `talk.en.srt`; None when there is none."""
-    parts = path.name.split(".")
-    tag = languages.or_und(parts[-2]) if len(parts) > 2 else "und"
-    return None if tag == "und" else tag
+_LOGGED: ContextVar[Path | None] = ContextVar("logged", default=None)  # of the film that a thread works for
 
 
 class logged:
-    """While entered, log records also go to `job.log` of the project folder: 1 MB, three older files kept."""
+    """While entered, log records also go to `job.log` of the project folder: 1 MB, three older files kept.
+
+    Of several films at once each log has its own film's records, and those of threads that no film started.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "job.log"
@@ -303,11 +211,14 @@ class logged:
 
         self._handler = RotatingFileHandler(self._path, maxBytes=1_000_000, backupCount=3, encoding="utf-8", delay=True)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._handler.addFilter(lambda record: _LOGGED.get() in (None, self._path))
+        self._token = _LOGGED.set(self._path)
         logging.getLogger("polydub").addHandler(self._handler)
 
     def __exit__(self, *exception: object) -> None:
         if self._handler:
             logging.getLogger("polydub").removeHandler(self._handler)
+            _LOGGED.reset(self._token)
             self._handler.close()
 
 
@@ -355,6 +266,7 @@ def _plan(target: str, job: Job, loaded: Loaded, store: Store) -> Plan:
         choose = Chooser(replace(loaded, settings=settings.model_copy(update={"download": "no"})), {})
         lipsyncing.ready(run, want, choose)
         choose(run, {"tts": target})
+        check_voices(run, want)
         needed: dict[Kind, str] = listening.kinds(read, want, matching=matches(run, want))
         missing = untranslated(read)
         spoken = read.script.language

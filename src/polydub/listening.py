@@ -69,6 +69,8 @@ def kinds(read: Given, want: Wanted, *, matching: bool = False) -> dict[Kind, st
         needed["diarization"] = UNKNOWN
     if matching:
         needed["embedding"] = UNKNOWN
+    if want.acting.mode in ("source", "auto"):
+        needed["vad"] = UNKNOWN
     return {"vad": UNKNOWN, **needed} if needed else {}
 
 

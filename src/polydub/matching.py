@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from polydub.runner import Run
 from polydub.stages import match, speak
 from polydub.stages.match import Candidate, Match, Portrait, Sitting
-from polydub.types import Part, Voice
+from polydub.types import Artifact, Part, Voice
 
 AT_ONCE = 12  # takes in one audition
 SHORTLIST, REFINED = 8, 2  # voices tried with an equaliser, and of these with other settings
@@ -64,6 +64,17 @@ def match_voices(
     found = {name: (*a, *b, *stock) for name, a, b in zip(sure, toned, fine, strict=True)}
     sittings = tuple(Sitting(people[n], others[n], found.get(n, stock)) for n in people)
     return dict(zip(people, run.step(match.choose, sittings, given, scale), strict=True))
+
+
+def match_recordings(
+    run: Run, recordings: Mapping[str, tuple[Artifact, ...]], language: str, taken: Mapping[str, Voice] | None = None
+) -> Mapping[str, Match]:
+    """As `match_voices`, for people who are heard in recordings: mono FLAC, at least 16 kHz.
+
+    Raises: StoreError for a recording that cannot be read, and what `match_voices` raises.
+    """
+    portraits = run.map(match.portray_recordings, list(recordings.values()))
+    return match_voices(run, dict(zip(recordings, portraits, strict=True)), language, taken)
 
 
 def _heard(run: Run, voices: Sequence[Voice], language: str) -> tuple[Candidate, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from polydub import listening
@@ -11,7 +11,7 @@ from polydub.audio import perspective
 from polydub.listening import Ear, Listened
 from polydub.runner import Handle, Run
 from polydub.spans import bridged, outside
-from polydub.stages import deliver, levelling, listen, render, separate, survey
+from polydub.stages import deliver, levelling, listen, nonspeech, render, separate, survey
 from polydub.types import BLOCK, Artifact, Line, Notice, Placement, Span, Take, seconds
 from polydub.wants import Mixing, Wanted
 
@@ -23,10 +23,11 @@ UNHEARD_S = 1.0  # so much of a line without detected speech is ducked instead o
 
 @dataclass(frozen=True)
 class Dubbed:
-    """The takes and where they lie in the film."""
+    """The takes and where they lie in the film; `louder`: by line id, dB that they are said louder than their scene."""
 
     placed: tuple[Placement, ...]
     takes: Mapping[str, Take]
+    louder: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Sounds:
 
     Attributes: ducked_s: seconds in which the source is only lowered. levels: what the source measured. speech: where the
     dub speaks. goal: of the programme's loudness; aim: the gain that brings it there. coded_lu: what encoding takes away.
+    kept_s: seconds of laughs, songs and the like of the original that stay, where its dialogue was taken out.
     """
 
     cut: tuple[render.Block, ...]
@@ -44,6 +46,7 @@ class Sounds:
     goal: levelling.Goal
     aim: levelling.Aim
     coded_lu: float = levelling.CODED_LU
+    kept_s: float = 0.0
 
 
 def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: Wanted) -> Sounds:
@@ -56,10 +59,11 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     levels = run.step(levelling.source_levels, heard, said, tuple(s.energies for s in separated), quiet)
     if levels.before.integrated < -70:
         run.note(Notice("silent-source", "the film's own sound is silent: nothing but the dub will be heard"))
-    laid = render.layings(dub.placed, dub.takes, levels)
+    laid = render.layings(dub.placed, dub.takes, levels, dub.louder)
     bed = bare(want.mixing)
     if ear and levels.separated:
         bed = _separated_bed(run, ear, separated, talk, replace(bed, room=levels.room, tones=survey.tones(quiet)))
+        bed = replace(bed, nonspeech=_nonspeech(run, listened, talk, levels, want.mixing))
     if want.mixing.perspective:
         bed = replace(bed, perspective=_room(run, heard, bed))
     cut = tuple(render.blocks(heard.sound, laid, talk, bed))
@@ -68,7 +72,8 @@ def lay(run: Run, listened: Listened, lines: Sequence[Line], dub: Dubbed, want: 
     coded_lu = run.step(levelling.coding_loss, laid, run.previous("coded"))
     first = run.step(levelling.first_gain, laid, levels.dialogue, goal.lufs, run.previous("aim"))
     ducked_s = sum(span.duration for span in (talk if bed.dialogue is None else bed.could_not))
-    return levelled(run, Sounds(cut, seconds(ducked_s), levels, speech, goal, first, coded_lu), want.mixing)
+    sounds = Sounds(cut, seconds(ducked_s), levels, speech, goal, first, coded_lu, bed.nonspeech.seconds)
+    return levelled(run, sounds, want.mixing)
 
 
 def bare(how: Mixing) -> render.Bedding:
@@ -86,6 +91,21 @@ def _separated_bed(
     taken = survey.taken(ear.heard.sound, dialogue)
     bed = replace(bed, dialogue=dialogue, could_not=(*left, *unheard), residue_db=run.map(survey.residue, taken))
     return bed
+
+
+def _nonspeech(
+    run: Run, listened: Listened, talk: Sequence[Span], levels: levelling.SourceLevels, want: Mixing
+) -> nonspeech.Nonspeech:
+    """Where dialogue that nobody dubs is left in the sound."""
+    if not want.keep_nonspeech:
+        return nonspeech.Nonspeech(gone=(Span(0.0, listened.heard.sound.duration),))
+    ear, given = listened.ear, listened.given
+    separated = listened.stems.result() if listened.stems else ()
+    close, far = (ear.close.spans, ear.far.spans) if ear else ((), ())
+    energies = tuple(s.energies for s in separated)
+    lines, segments = tuple(sorted(talk, key=lambda s: (s.start, s.end))), given.script.segments
+    heard = nonspeech.Heard(lines, segments, close, far, energies, not given.written, levels.dialogue)
+    return run.step(nonspeech.nonspeech, heard)
 
 
 def _room(run: Run, heard: listen.Heard, bed: render.Bedding) -> perspective.Room | None:

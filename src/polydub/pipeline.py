@@ -8,7 +8,7 @@ from pathlib import Path
 
 from polydub import acting, captioning, languages, lipsyncing, listening, mixing, overlay
 from polydub.captioning import Subtitles
-from polydub.casting import Cast, cast_voices, matches
+from polydub.casting import Cast, Characters, cast_voices, check_voices, matches
 from polydub.engines.base import Usage
 from polydub.errors import BadSettings, NoSpeech
 from polydub.listening import Choose
@@ -17,7 +17,7 @@ from polydub.slowing import Footage, slowed
 from polydub.speaking import Said, Task, speak_lines
 from polydub.stages import deliver, listen, phrasing, translate
 from polydub.text.words import speakable
-from polydub.types import Artifact, Casting, Line, Script, Segment, Span
+from polydub.types import PLAIN, Artifact, Casting, Line, Script, Segment, Span
 from polydub.wants import Wanted
 
 
@@ -45,8 +45,11 @@ class Result:
         return self.footage.listened.given.script
 
 
-def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
-    """Dub one film into one language. Finished calls are remembered; only what changed is done again."""
+def dub(run: Run, video: Path, want: Wanted, choose: Choose, characters: Characters | None = None) -> Result:
+    """Dub one film into one language. Finished calls are remembered; only what changed is done again.
+
+    `characters` knows speakers from other films.
+    """
     moves = lipsyncing.ready(run, want, choose)  # what is missing is told before anything takes long
     film = footage(run, video, want, choose)
     if not any(speakable(line.text) for line in film.lines):
@@ -55,8 +58,9 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
         film.listened.stems.result()
         run.release("separation")
     captioning.check_drawing(run, film, want)  # before anything takes long
-    cast = cast_voices(run, film.listened, film.lines, want)
-    film = acting.expressed(run, film, want)
+    want = overlay.of_speakers(run, want, film.listened.given.script.speakers)
+    cast = cast_voices(run, film.listened, film.lines, want, characters)
+    film = acting.expressed(run, film, asked_of_characters(want, cast))
     recogniser = run.tools.get("asr")
     if want.check_speech == "recognise":
         choose.listener(run, want.target)
@@ -69,7 +73,7 @@ def dub(run: Run, video: Path, want: Wanted, choose: Choose) -> Result:
 
     lips = lipsyncing.lip_synced(run, film, said) if moves else None
     captions = captioning.start_captions(run, film, said, want, lips.source if lips else None)
-    sounds = mixing.lay(run, film.listened, film.lines, mixing.Dubbed(said.placed, said.takes), want)
+    sounds = mixing.lay(run, *film.as_heard, mixing.Dubbed(said.placed, said.takes, acting.louder(film)), want)
     mastered = mixing.mastered(run, sounds, want.mixing)
     run.record("aim", mastered.aim)
     run.record("coded", mastered.coded_lu)
@@ -100,14 +104,21 @@ def footage(run: Run, video: Path, want: Wanted, choose: Choose) -> Footage:
     read = run.step(translate.read_script, source, want.texts, want.source_language, want.target)
     read = translate.in_language_of(read, track)
     choose(run, {"tts": want.target})
+    check_voices(run, want)
     choose(run, listening.kinds(read, want, matching=matches(run, want)))
     listened = listening.hear(run, extracted, read, want)
     spans = tuple(Span(s.start, s.end) for s in listened.given.script.segments)
     numbering = run.step(translate.number, spans, run.previous("ids"))
     listened = replace(listened, given=translate.renumbered(listened.given, numbering.ids))
     written = write_lines(run, listened.given, want, choose)
-    lines = overlay.laid_over(run, written.lines)
-    return Footage(source, track, listened, lines, usage=written.usage)
+    laid = overlay.laid_over(run, listened.given, written.lines, lambda given: write_lines(run, given, want, choose).lines)
+    return Footage(source, track, replace(listened, given=laid.given), laid.lines, usage=written.usage, laid=laid)
+
+
+def asked_of_characters(want: Wanted, cast: Cast) -> Wanted:
+    """`want` with how known characters speak, as far as nobody wants something else of a speaker."""
+    asked = {name: known.asked for name, known in cast.known.items() if known.asked != PLAIN}
+    return replace(want, acting=replace(want.acting, asked={**asked, **want.acting.asked}))
 
 
 def slows(film: Footage, want: Wanted) -> bool:
@@ -121,9 +132,9 @@ def task(run: Run, film: Footage, casting: Casting) -> Task:
     if ear is not None:
         sound = phrasing.clearest(ear.heard.sound, stems.result()) if stems else ear.heard.sound
         voiced = run.step(phrasing.voiced, run.map(listen.detect, listen.nearby(sound), ear.heard.true_peak))
-        pieces = phrasing.mouth_pieces(film.lines, ear.close, voiced)
+        pieces = phrasing.mouth_pieces(film.sources, ear.close, voiced)
         mouths = {mouth.id: mouth for piece in run.map(phrasing.mouths, pieces) for mouth in piece}
-    return Task(film.lines, casting, film.source.duration, mouths)
+    return Task(film.lines, casting, film.source.duration, mouths, held=film.laid.held if film.laid else {})
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,10 @@ class Project:
         """Keep what the next run may ask for."""
         write(self.folder / f".state.{language}.json", _json(state))
 
-    def edits(self, language: str) -> dict[str, dict[str, dict[str, Any]]]:
-        """What a person has set, by list and id, from `edits.<language>.json`."""
-        return cast("dict[str, dict[str, dict[str, Any]]]", _read(self.folder / f"edits.{language}.json").get("items", {}))
+    @property
+    def requests(self) -> dict[str, Any]:
+        """What made the dub into each language; may be changed, `save` keeps it."""
+        return cast("dict[str, Any]", self.memory.setdefault("requests", {}))
 
     def save(self) -> None:
         """Write `project.json`."""
@@ -69,10 +70,22 @@ def open_project(output: Path, media: Path, content: Artifact, waiting: Callable
             folder.mkdir(exist_ok=True)
             if not (folder / "project.json").exists():
                 write(folder / "project.json", _json(_new(media, content)))
-        with _locked(folder / ".lock", waiting):
-            _sweep(folder)
-            memory = _read(folder / "project.json") | _new(media, content)
-            yield Project(folder, memory)
+        with open_folder(folder, media, content, waiting) as project:
+            yield project
+
+
+@contextlib.contextmanager
+def open_folder(folder: Path, media: Path, content: Artifact, waiting: Callable[[str], None]) -> Generator[Project]:
+    """Holds the project in `folder`, which is that of `media`, as `open_project` does."""
+    with _locked(folder / ".lock", waiting):
+        _sweep(folder)
+        memory = _read(folder / "project.json") | _new(media, content)
+        yield Project(folder, memory)
+
+
+def memory_of(folder: Path) -> dict[str, Any]:
+    """What `project.json` in a folder holds; nothing when there is none. Raises StoreError for a damaged one."""
+    return _read(folder / "project.json")
 
 
 def _sweep(folder: Path) -> None:
@@ -138,7 +151,7 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def write(path: Path, text: str | bytes) -> None:
+def write(path: Path, text: str | bytes, *, mode: int = 0o644) -> None:
     """Writes a small file in one go: a reader sees the old one or the new one. Equal content is left alone."""
     data = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
     with writing(path):
@@ -152,7 +165,7 @@ def write(path: Path, text: str | bytes) -> None:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(name).chmod(0o644)
+            Path(name).chmod(mode)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -44,20 +44,27 @@ class Booth:
         A doubtful one is spoken up to TRIES times more, where the engine does not say everything the same way each time.
         Raises: what the engine raises; BadEngineOutput for NaN and silence.
         """
-        found = self._tries(parts, lines)
         info = self._run.tools["tts"].engine.info
+        parts = [speak.acted(part, info.features) for part in parts]
+        found = self._tries(parts, lines)
         varies = "seed" in info.features or not info.deterministic
         for attempt in range(1, speak.TRIES + 1) if varies else ():
             bad = [n for n, one in enumerate(found) if one.doubts]
             again = [replace(parts[n], seed=speak.other_seed(parts[n].seed, attempt)) for n in bad]
-            try:
-                others = self._tries(again, [lines[n] for n in bad]) if bad else []
-            except BadEngineOutput:
-                break  # worse than doubtful: what there is stays, and is told
-            for n, other in zip(bad, others, strict=True):
-                found[n] = min(found[n], other, key=lambda one: one.badness)
+            for n, other in zip(bad, self._others(again, [lines[n] for n in bad]), strict=True):
+                if other is not None:
+                    found[n] = min(found[n], other, key=lambda one: one.badness)
         self._doubts.update({one.take.sound: one.doubts for one in found if one.doubts})
         return tuple(one.take for one in found)
+
+    def _others(self, parts: Sequence[Part], lines: Sequence[str]) -> Sequence[_Try | None]:
+        """As `_tries`; None for what is worse than doubtful: what there is stays, and is told."""
+        try:
+            return self._tries(parts, lines) if parts else []
+        except BadEngineOutput:
+            if len(parts) == 1:
+                return [None]
+        return [other for part, line in zip(parts, lines, strict=True) for other in self._others([part], [line])]
 
     def _tries(self, parts: Sequence[Part], lines: Sequence[str]) -> list[_Try]:
         recorded = self._run.map(speak.synthesize, parts, lines=lines)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -81,8 +82,9 @@ class Run:
         how: threads, strictness, progress.
         pool: loaded engines, shared between runs; its owner closes it.
 
-    Attributes: tools: the engine chosen for each kind, filled before a stage needs it. edits: by name and id.
-    state: what `finish` of the last run returned.
+    Attributes: tools: the engine chosen for each kind, filled before a stage needs it. edits: what a person has set, fields by
+    id in "lines" and "speakers"; book: all of it (`edits.Edits`), which `overlay` lays over. state: what `finish` of the last
+    run returned.
     """
 
     def __init__(self, store: Store, project: Path, how: How | None = None, pool: EnginePool | None = None) -> None:
@@ -92,12 +94,14 @@ class Run:
         self.tools: dict[Kind, Tool] = {}
         self.counts: dict[str, Count] = {}
         self.edits: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
+        self.book: Any = None
         self.state: dict[str, Any] = {}
         self._new_state: dict[str, Any] = {}
         self._pool = pool or EnginePool()
         self._owns_pool = pool is None
-        self._threads = ThreadPoolExecutor(self.jobs, "polydub-work")
-        self._steps = ThreadPoolExecutor(64, "polydub-step")  # these only wait
+        known = (copy_context(),)  # of the thread that makes it: which film it works for
+        self._threads = ThreadPoolExecutor(self.jobs, "polydub-work", calls.know, known)
+        self._steps = ThreadPoolExecutor(64, "polydub-step", calls.know, known)  # these only wait
         self._stop = threading.Event()
         self._notices: list[tuple[int, tuple[Notice, ...]]] = []
         self._calls = 0
@@ -135,16 +139,11 @@ class Run:
         """Add notices that belong to no stage. Raises StrictNotice under --strict."""
         self._take_notices(self._number(), notices)
 
-    # the user's files and edits
+    # the user's files
 
     def adopt(self, file: Path) -> Artifact:
         """A file of the user's as an argument: known by content, left where it is."""
         return self.store.adopt(file)
-
-    def edited(self, name: str, items: Sequence[T]) -> tuple[T, ...]:
-        """`items` with what a person has set laid over them, by id. Raises BadInput for an edit that no item can take."""
-        edits = self.edits.get(name, {})
-        return tuple(calls.edited(item, edits[id_]) if (id_ := cast("Any", item).id) in edits else item for item in items)
 
     def previous(self, name: str) -> Any:
         """What the step that gets this argument returned in the last finished run with other arguments, else None."""
@@ -350,6 +349,8 @@ class Run:
                 else:
                     with self._pool.borrow(tool, self.jobs, self.check) as engine:
                         result = stage.function(work, engine, *call.args)
+                        if remark := getattr(engine, "remark", ""):  # of this run, not of the result: not remembered
+                            self.note(Notice("less-at-once", remark, "info"))
         except PolydubError as error:
             error.stage, error.line = error.stage or stage.name, error.line or call.line
             error.engine = error.engine or (tool.engine.info.name if tool else None)

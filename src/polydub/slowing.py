@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from polydub import listening
 from polydub.audio.timemap import TimeMap
 from polydub.engines.base import Usage
 from polydub.listening import Listened
+from polydub.overlay import Laid
 from polydub.runner import Run
 from polydub.speaking import Said
 from polydub.stages import listen, retiming, timing
+from polydub.stages.acting import Acted
+from polydub.stages.translate import Given
 from polydub.types import Line, Notice, Script, Source, Span, Track, seconds
 from polydub.wants import Wanted
 
@@ -21,7 +24,8 @@ class Footage:
     """What is to be dubbed: the film, its audio track, what was heard in it, the lines at their times.
 
     Attributes: clock: by which it runs slower than the film that was given; without points it does not. usage: what a
-    service took for the translation.
+    service took for the translation. laid: what a person has set; its `lines` have the times of the film that was given.
+    acted: why lines are said as they are, by id.
     """
 
     source: Source
@@ -30,6 +34,20 @@ class Footage:
     lines: tuple[Line, ...]
     clock: TimeMap = field(default_factory=TimeMap)
     usage: Usage = field(default_factory=Usage)
+    laid: Laid | None = None
+    acted: Mapping[str, Acted] = field(default_factory=dict[str, Acted])
+
+    @property
+    def as_heard(self) -> tuple[Listened, tuple[Line, ...]]:
+        """What was heard and its lines, without corrections: these change what is said, and not where there is speech."""
+        given = self.laid.heard if self.laid else self.listened.given
+        said = (s for s in given.script.segments if s.kind == "speech")
+        return replace(self.listened, given=given), tuple(Line(s.start, s.end, s.id, s.speaker) for s in said)
+
+    @property
+    def sources(self) -> tuple[Line, ...]:
+        """The lines at the times at which the source says them, wherever a person wants them in the dub."""
+        return self.laid.sources if self.laid else self.lines
 
 
 def slowed(run: Run, film: Footage, said: Said, want: Wanted) -> Footage:
@@ -47,21 +65,28 @@ def slowed(run: Run, film: Footage, said: Said, want: Wanted) -> Footage:
     track = source.of("audio")[tracks.index(film.track)]
     extracted = run.start(listen.extract, source, track)
     listened = _heard_again(run, film.listened, extracted.result(), clock, want)
-    return Footage(source, track, listened, retiming.on_clock(film.lines, clock), clock, film.usage)
+    lines = retiming.on_clock(film.lines, clock)
+    laid = film.laid and replace(
+        film.laid, sources=retiming.on_clock(film.laid.sources, clock), heard=_given(film.laid.heard, clock)
+    )
+    return replace(film, source=source, track=track, listened=listened, lines=lines, clock=clock, laid=laid)
 
 
 def _heard_again(run: Run, before: Listened, heard: listen.Heard, clock: TimeMap, want: Wanted) -> Listened:
     """What was heard, by the new clock; speech is detected and the sound separated anew, since both go by samples."""
-
-    def moved(span: Span) -> tuple[float, float]:
-        return seconds(clock.to(span.start)), seconds(clock.to(span.end))
-
-    given = replace(before.given, script=_moved(before.given.script, moved))
-    turns = tuple(replace(turn, start=moved(turn)[0], end=moved(turn)[1]) for turn in before.turns)
+    given = _given(before.given, clock)
+    turns = tuple(replace(t, start=seconds(clock.to(t.start)), end=seconds(clock.to(t.end))) for t in before.turns)
     if before.ear is None:
         return Listened(heard, given, None, turns)
     ear = listening.detect(run, heard)
     return Listened(heard, given, ear, turns, listening.start_separation(run, ear) if want.listening.separate else None)
+
+
+def _given(given: Given, clock: TimeMap) -> Given:
+    def moved(span: Span) -> tuple[float, float]:
+        return seconds(clock.to(span.start)), seconds(clock.to(span.end))
+
+    return replace(given, script=_moved(given.script, moved))
 
 
 def _moved(script: Script, moved: Callable[[Span], tuple[float, float]]) -> Script:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Literal
 
 from polydub.recording import Booth
 from polydub.runner import Run
 from polydub.stages import lengths, phrasing, speak, timing
 from polydub.stages.phrasing import Mouth
+from polydub.stages.timing import Held
 from polydub.text import durations
 from polydub.text.durations import Pace
 from polydub.text.lengths import Choice, Option
@@ -27,7 +29,8 @@ class Task:
 
     Attributes: mouths: when they are audible in it, by line id. draft: the film may yet change, so that only the choice of
     words counts and no take is shaped. settled: what was said in the draft; the lines say the same again. check: how takes
-    are looked at: not at all, by their sound, or by a recogniser (`run.tools["asr"]`) besides.
+    are looked at: not at all, by their sound, or by a recogniser (`run.tools["asr"]`) besides. held: what a person has fixed,
+    by line id; what is recorded in it is not spoken again.
     """
 
     lines: Sequence[Line]
@@ -37,6 +40,7 @@ class Task:
     draft: bool = False
     settled: Said | None = None
     check: Literal["off", "basic", "recognise"] = "basic"
+    held: Mapping[str, Held] = field(default_factory=dict[str, Held])
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Said:
     """What is heard of the dub.
 
     Attributes: phrases: what is spoken as one take each. choices: what each line says, by line id. natural: the takes at the
-    voices' own rate, takes: the same at the lengths of their placements, both by phrase id. paces: what was learnt of the
+    voices' own rate, takes: the same at the lengths of their placements, both by phrase id; asked: those the engine spoke at
+    another rate for it. paces: what was learnt of the
     speakers' voices; empty where no line could have said anything else. expected: the paces by which phrases were cut.
     """
 
@@ -55,6 +60,7 @@ class Said:
     placed: tuple[Placement, ...]
     paces: Mapping[str, Pace]
     expected: Mapping[str, Pace]
+    asked: Mapping[str, Take] = field(default_factory=dict[str, Take])
 
 
 def speak_lines(run: Run, task: Task, want: Wanted) -> Said:
@@ -69,7 +75,7 @@ def speak_lines(run: Run, task: Task, want: Wanted) -> Said:
         text = f"nothing is spoken for {mute} line{'s' * (mute > 1)} without a letter or digit"
         run.note(Notice("unspeakable", text, "info"))
     studio = _Studio(run, replace(task, lines=lines), want)
-    free = tuple(x for x in lines if lengths.changeable(x, want.wording))
+    free = tuple(x for x in lines if lengths.changeable(x, want.wording) and x.id not in studio.recorded)
     if task.settled:
         studio.choices.update(task.settled.choices)
         studio.paces.update(task.settled.expected)
@@ -77,7 +83,7 @@ def speak_lines(run: Run, task: Task, want: Wanted) -> Said:
     else:
         paces = _worded(studio, free) if free else {}
     phrases, natural = studio.speak()
-    spoken = timing.spoken(phrases, natural)
+    spoken = timing.pinned(timing.spoken(phrases, natural), lines, studio.held, want.timing)
     if task.draft:
         placed = run.step(timing.draft_fit, spoken, task.film_s, want.timing)
         return Said(phrases, studio.choices, natural, {}, placed, paces, studio.paces)
@@ -86,8 +92,8 @@ def speak_lines(run: Run, task: Task, want: Wanted) -> Said:
     if shorter:
         text = f"{shorter} line{'s' * (shorter > 1)} lost words that say little, so as not to be hurried"
         run.note(Notice("shortened", text, "info"))
-    takes = _shaped(studio, phrases, natural, placed)
-    return Said(phrases, studio.choices, natural, takes, placed, paces, studio.paces)
+    takes, asked = _shaped(studio, phrases, natural, placed)
+    return Said(phrases, studio.choices, natural, takes, placed, paces, studio.paces, asked)
 
 
 class _Studio:
@@ -99,7 +105,10 @@ class _Studio:
         self.choices = {x.id: Choice(x.id, x.text) for x in task.lines}
         self.paces = {name: durations.prior(want.target) for name in task.casting.voices}
         self.booth = Booth(run, task.check)
-        self._takes: dict[tuple[str, str], Take] = {}
+        self.held = {id_: held.within(self.by_id[id_]) for id_, held in task.held.items() if id_ in self.by_id}
+        self.recorded = {id_: held for id_, held in self.held.items() if held.phrases}
+        self.foreign = {*self.recorded, *task.casting.lines}  # lines that tell nothing of their speaker's voice
+        self._takes = {(p.id, p.text): held.takes[p.id][0] for held in self.recorded.values() for p in held.phrases}
 
     def part(self, phrase: Phrase, rate: float = 1.0) -> Part:
         """Exactly what the engine needs to speak a phrase."""
@@ -108,7 +117,10 @@ class _Studio:
     def phrases(self) -> tuple[Phrase, ...]:
         """What is to be spoken at the moment."""
         worded = [replace(x, text=self.choices[x.id].text) for x in self.task.lines]
-        return phrasing.phrases(worded, self.task.mouths, self.predict, self.want.timing.comfortable_rate)
+        new = phrasing.phrases(worded, self.task.mouths, self.predict, self.want.timing.comfortable_rate)
+        by_line = {line: tuple(some) for line, some in groupby(new, lambda p: p.line)}
+        by_line |= {id_: held.phrases for id_, held in self.recorded.items()}
+        return tuple(p for some in by_line.values() for p in some)
 
     def predict(self, line: Line, text: str) -> float:
         """Seconds that a text takes in a line's voice."""
@@ -157,7 +169,7 @@ def _calibrated(studio: _Studio, marks: Mapping[str, str], known: Collection[str
     """The paces of voices that are not `known`, from lines of each that lie all over the film."""
     by_voice: dict[str, list[Line]] = {}
     for line in studio.task.lines:
-        if marks[line.speaker] not in known:
+        if marks[line.speaker] not in known and line.id not in studio.foreign:
             by_voice.setdefault(marks[line.speaker], []).append(line)
     picked = {mark: _spread(lines, CALIBRATION) for mark, lines in by_voice.items()}
     lines = [line for some in picked.values() for line in some]
@@ -226,22 +238,27 @@ def _learnt(studio: _Studio, phrases: Sequence[Phrase], natural: Mapping[str, Ta
     marks = studio.marks()
     examples: dict[str, list[tuple[str, float]]] = {mark: [] for mark in marks.values()}
     for p in phrases:
-        examples[marks[p.speaker]].append((p.text, natural[p.id].duration))
+        if p.line not in studio.foreign:
+            examples[marks[p.speaker]].append((p.text, natural[p.id].duration))
     paces = studio.learn(examples)
     return {name: paces[mark] for name, mark in marks.items()}
 
 
 def _shaped(
     studio: _Studio, phrases: Sequence[Phrase], natural: Mapping[str, Take], placed: Sequence[Placement]
-) -> dict[str, Take]:
-    """Takes of exactly the placed lengths: the engine is asked for its own rate first, the stretcher does the rest."""
-    run, takes, by_id = studio.run, dict(natural), {p.id: p for p in phrases}
+) -> tuple[dict[str, Take], dict[str, Take]]:
+    """Takes of exactly the placed lengths, and what the engine spoke for them: it is asked for its own rate first, the
+    stretcher does the rest. What is recorded is not spoken again."""
+    run, takes, by_id, asked = studio.run, dict(natural), {p.id: p for p in phrases}, dict[str, Take]()
+    rates = {p.id: speak.engine_rate(p.rate) for p in placed}
+    for held in studio.recorded.values():
+        asked |= {id_: take for id_, some in held.takes.items() for take in some[1:] if take.rate == rates[id_]}
     if "rate" in run.tools["tts"].engine.info.features:
-        rates = {p.id: speak.engine_rate(p.rate) for p in placed}
-        other = [by_id[id_] for id_, rate in rates.items() if rate != 1.0]
+        other = [by_id[id_] for id_, rate in rates.items() if rate != 1.0 and by_id[id_].line not in studio.recorded]
         spoken = studio.booth.record([studio.part(p, rates[p.id]) for p in other], [p.line for p in other])
-        takes.update({p.id: take for p, take in zip(other, spoken, strict=True)})
+        asked |= {p.id: take for p, take in zip(other, spoken, strict=True)}
+    takes |= asked | {id_: take for held in studio.recorded.values() for id_, take in held.shaped.items()}
     run.note(*studio.booth.doubtful(takes))
     unfit = [p for p in placed if takes[p.id].duration != p.duration]
     stretched = run.map(speak.shape, [speak.Stretching(takes[p.id], p.duration) for p in unfit])
-    return takes | {p.id: take for p, take in zip(unfit, stretched, strict=True)}
+    return takes | {p.id: take for p, take in zip(unfit, stretched, strict=True)}, asked

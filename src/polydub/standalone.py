@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from polydub import listening, pipeline
 from polydub.choosing import NONE, Chooser, Person, check_choices
 from polydub.dubbing import Ears, Job, check_file, language_of_name, wanted
 from polydub.engines.base import Usage
-from polydub.engines.pool import EnginePool
 from polydub.engines.registry import UNKNOWN
-from polydub.errors import BadEngineOutput, BadInput, BadSettings
-from polydub.media import sounds
-from polydub.project import write
-from polydub.runner import Handle, How, Run, engine_at_work
-from polydub.stages import deliver, listen, separate, speak, subtitling, translate
-from polydub.store import Store, writing
-from polydub.types import BLOCK, Artifact, Audio, Cue, Notice, Part, Script, Segment, Source, Speech, Track, Turn
+from polydub.errors import BadSettings
+from polydub.runner import Handle, How, Run
+from polydub.stages import deliver, listen, separate, subtitling, translate
+from polydub.store import Store
+from polydub.types import BLOCK, Artifact, Cue, Notice, Script, Segment, Source, Speech, Track, Turn
 from polydub.wants import Texts, Wanted
 
 if TYPE_CHECKING:
@@ -237,121 +231,3 @@ def _given(run: Run, file: Path, source_language: str, target: str) -> translate
 
 def _written(cues: list[Cue], form: str) -> str:
     return "".join(cue.text + "\n" for cue in cues) if form == "txt" else subtitling.write_cues(cues, form)
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """A text to be spoken by a voice (None = the engine's first) at a rate."""
-
-    text: str
-    voice: str | None = None
-    rate: float = 1.0
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A spoken text. Attributes: duration, first_s: seconds of sound, and until the first of it was there."""
-
-    duration: float
-    voice: str
-    engine: str
-    rate_hz: int
-    first_s: float
-    notices: tuple[Notice, ...] = ()
-
-
-def read_text(file: Path) -> str:
-    """A text file, UTF-8. Raises BadInput."""
-    check_file(file)
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{file} is not UTF-8 text", "convert it to UTF-8 first") from error
-
-
-def speak_text(utterance: Utterance, loaded: Loaded, out: Path | BinaryIO, form: str = "wav", stream: bool = False) -> Spoken:
-    """Speaks into a file of one of `sounds.FORMS`, at the engine's own sample rate where the format has it.
-
-    A long text is spoken piece by piece. With `stream` the sound is written as it is made; into something that is no file it
-    always is. Raises: BadSettings, BadInput, EngineFailed.
-    """
-    if stream and form not in sounds.STREAMED:
-        raise BadSettings(f"{form} cannot be streamed", f"choose one of: {', '.join(sounds.STREAMED)}")
-    if not 0.5 <= utterance.rate <= 2:
-        raise BadSettings(f"the rate {utterance.rate} is not between 0.5 and 2", "1 is the voice's own rate: --rate 1")
-    targets = loaded.settings.to
-    if len(targets) != 1:
-        raise BadSettings("which language is the text in?", "say so with --to, for example --to es")
-    pool = EnginePool()
-    with ExitStack() as stack:
-        stack.callback(pool.close)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polydub-")))
-        store = Store(folder / "store")
-        stack.callback(store.close)
-        run = stack.enter_context(Run(store, folder, How(strict=loaded.settings.strict), pool))
-        Chooser(loaded, {})(run, {"tts": targets[0]})
-        tool = run.tools["tts"]
-        stack.enter_context(engine_at_work(tool, "speak"))
-        tts = stack.enter_context(pool.borrow(tool, 1))
-        voice = speak.voice(tts.voices(targets[0]), utterance.voice)
-        part = Part(" ".join(utterance.text.split()), targets[0], voice, utterance.rate)
-        told = _Told(voice.name, tool.engine.info.name, time.monotonic())
-        pieces = told.timed(speak.pieces(tts, part, "stream" in tool.engine.info.features))
-        if stream or not isinstance(out, Path):
-            _streamed(pieces, out, form)
-        else:
-            import numpy as np
-
-            whole = list(pieces)
-            samples = np.concatenate([piece.samples for piece in whole], axis=1)
-            write(out, sounds.encoded(Audio(samples, whole[0].rate_hz), form))
-        return replace(told.spoken(), notices=run.notices)
-
-
-class _Told:
-    """What becomes known of a text while it is spoken."""
-
-    def __init__(self, voice: str, engine: str, began: float) -> None:
-        self._voice, self._engine, self._began = voice, engine, began
-        self._frames, self._rate_hz, self._first_s = 0, 0, 0.0
-
-    def timed(self, pieces: Iterator[Audio]) -> Iterator[Audio]:
-        """`pieces`, counted. Raises BadEngineOutput when there are none, or one has another rate."""
-        for piece in pieces:
-            if self._rate_hz not in (0, piece.rate_hz):
-                raise BadEngineOutput("the speech engine changed its sample rate in the middle", "choose another engine")
-            self._first_s = self._first_s or time.monotonic() - self._began
-            self._frames, self._rate_hz = self._frames + piece.samples.shape[1], piece.rate_hz
-            yield piece
-        if not self._frames:
-            raise BadEngineOutput("the speech engine gave no sound", "give a text with words, or another voice or engine")
-
-    def spoken(self) -> Spoken:
-        """All of it."""
-        duration = round(self._frames / self._rate_hz, 3)
-        return Spoken(duration, self._voice, self._engine, self._rate_hz, round(self._first_s, 3))
-
-
-def _streamed(pieces: Iterator[Audio], out: Path | BinaryIO, form: str) -> None:
-    """Writes pieces as they come; a file whose length counts is told it at the end."""
-    first = next(pieces)
-    if isinstance(out, Path):
-        with writing(out.parent):
-            out.parent.mkdir(parents=True, exist_ok=True)
-        with writing(out), out.open("wb") as file:
-            length = _poured(chain([first], pieces), file, sounds.wav_head(first.rate_hz) if form == "wav" else b"")
-            if form == "wav":
-                file.seek(0)
-                file.write(sounds.wav_head(first.rate_hz, length))
-    else:
-        _poured(chain([first], pieces), out, sounds.wav_head(first.rate_hz) if form == "wav" else b"")
-
-
-def _poured(pieces: Iterable[Audio], out: BinaryIO, head: bytes) -> int:
-    """Writes each piece at once. Returns the bytes of sound."""
-    out.write(head)
-    length = 0
-    for piece in pieces:
-        length += out.write(sounds.pcm16(piece.samples))
-        out.flush()
-    return length

@@ -225,6 +225,7 @@ class TestDiarize:
         noise("noise.wav", 0.01)
         told = polydub("diarize", "noise.wav", "--download", "no")
         assert (told.status, told.out.strip()) == (0, "")
+        assert "nobody speaks in noise.wav" in told.err
         assert polydub("diarize", "noise.wav", "--download", "no", "--json").json == {"turns": []}
 
     def test_wrong_engines_are_refused(self, polydub: Call, talk: list[Cue]) -> None:
@@ -287,7 +288,7 @@ def test_help_shows_an_example_and_every_flag_a_meaning(polydub: Call, tmp_path:
     told = polydub(command, "--help")
     assert told.status == 0
     assert f"polydub {command} " in told.out.partition("Options:")[0]
-    for flag in ("--download", "--offline", "--json", "--out", "--models", "--jobs", "--audio-track"):
+    for flag in ("--download", "--offline", "--json", "--out", "--models", "--environments", "--threads", "--audio-track"):
         assert flag in told.out
     assert ("--asr-model" in told.out) == (command == "transcribe")
 

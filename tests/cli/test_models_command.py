@@ -127,6 +127,9 @@ def test_a_wrong_name_is_answered_with_the_nearest_before_anything_is_fetched(fo
 
 def test_offline_is_refused(folder: Path, origin: Origin) -> None:
     polydub(folder, "pull", "toy-free", "--offline").fails(3, "toy-free is not here, and --offline forbids")
+    told = polydub(folder, "pull", "toy-paid", "--offline")
+    told.fails(3, "toy-paid is not here, and --offline forbids")
+    assert "agree" not in told.err
     assert origin.asked == []
 
 

@@ -143,3 +143,37 @@ def test_free_memory_is_the_machines_or_what_its_control_group_leaves(
     tmp_path: Path, files: dict[str, str], free: int | None
 ) -> None:
     assert devices.host_mib(write(tmp_path, files)) == free
+
+
+ROWS = [("A", "GPU-aa11", 1), ("B", "GPU-bb22", 2), ("C", "GPU-bb33", 3)]
+
+
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        (None, "ABC"),
+        ("", ""),
+        ("-1", ""),
+        ("1", "B"),
+        ("2, 0", "CA"),
+        ("0,7,1", "A"),
+        ("GPU-bb2", "B"),
+        ("GPU-bb", ""),
+        ("GPU-bb33,0", "CA"),
+        ("MIG-77", "A"),
+        ("no", ""),
+    ],
+)
+def test_cards_are_those_that_cuda_shows(told: str | None, names: str) -> None:
+    assert "".join(name for name, _ in devices.visible(ROWS, told)) == names
+
+
+def test_a_hidden_card_is_no_device(cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
+    cards("14000, NVIDIA A10, GPU-aa11", "300, NVIDIA T4, old, GPU-bb22")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert devices.cards() == (("NVIDIA T4, old", 300),)
+    assert devices.free_mib("cuda:1") is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.accelerators() == ()
+    with pytest.raises(BadSettings, match="no NVIDIA card"):
+        devices.require("cuda")

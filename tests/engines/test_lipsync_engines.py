@@ -18,9 +18,10 @@ import imageio_ffmpeg
 import pytest
 from lipsync_stand_in import FILES, PROGRAMS, checkout
 
+from polydub.engines import registry
 from polydub.engines.base import Engine
 from polydub.engines.lipsync import fake, job, latentsync, musetalk, wav2lip
-from polydub.errors import Cancelled, EngineFailed
+from polydub.errors import Cancelled, EngineFailed, MissingProgram
 from polydub.media.probe import probe
 from polydub.types import Artifact
 
@@ -261,3 +262,29 @@ def test_a_job_of_another_contract_is_refused(desk: Path) -> None:
     (desk / "job.json").write_text(json.dumps({**told, "contract": 2}))
     with pytest.raises(EngineFailed, match="another contract"):
         done(fake.ENGINE, desk)
+
+
+@pytest.mark.parametrize(
+    ("device", "shown", "seen"),
+    [
+        ("cpu", None, {"CUDA_VISIBLE_DEVICES": ""}),
+        ("cuda", None, {}),
+        ("cuda:1", None, {"CUDA_VISIBLE_DEVICES": "1"}),
+        ("cuda:1", "4,6", {"CUDA_VISIBLE_DEVICES": "6"}),
+        ("cuda:0", "GPU-77", {"CUDA_VISIBLE_DEVICES": "GPU-77"}),
+    ],
+)
+def test_a_program_sees_the_chosen_device_only(
+    monkeypatch: pytest.MonkeyPatch, device: str, shown: str | None, seen: dict[str, str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert job.seen(device) == seen
+
+
+def test_latentsync_is_not_tried_on_a_processor(tmp_path: Path) -> None:
+    options = {"latentsync": {"folder": checkout("latentsync", tmp_path / "LatentSync")}}
+    with pytest.raises(MissingProgram, match="latentsync works on an NVIDIA card only") as caught:
+        registry.choose("latentsync", registry.Need("lipsync", "und", options=options, device="cpu"))
+    assert "another lip-sync engine" in caught.value.hint

@@ -292,6 +292,17 @@ class TestFaults:
         with pytest.raises(kind, match=text), running(start(load=fault)):
             pass
 
+    @pytest.mark.parametrize("fault", ["exit", slow("crash"), slow("garbage")])
+    def test_a_process_that_dies_while_it_loads_is_started_once_more(self, tmp_path: Path, fault: str) -> None:
+        with running(start(load=fault, once=tmp_path / "once")) as odd:
+            assert odd.echo(1) == 1
+            assert odd.remark == ""
+
+    def test_one_that_has_too_little_memory_to_load_works_in_smaller_batches_and_says_so(self, tmp_path: Path) -> None:
+        with running(start(load="memory", once=tmp_path / "once")) as odd:
+            assert odd.batch(64) == 16
+            assert odd.remark == "odd ran out of memory, and works in smaller batches from now on"
+
     def test_loading_that_hangs_is_ended(self) -> None:
         with failing("did not answer"), running(start(limits=Limits(load_s=1.0), load="hang")):
             pass

@@ -12,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from polydub.media import lipcut, pictures, probe, rejoin
+from polydub.media import lipcut, mux, pictures, probe, rejoin
 from polydub.types import Artifact
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -293,3 +293,13 @@ def test_each_frame_gets_what_is_nearest_in_time(tmp_path: Path, rate: int) -> N
     expected = (40 + 150 * np.arange(30) / 25 - 16) * 255 / 219  # grey of full range
     assert len(found) == 30
     assert np.abs(found - expected)[:-1].max() <= 150 / rate / 2 * 255 / 219 + 1.5
+
+
+@pytest.mark.parametrize(("name", "tag"), [("hevc in mp4", "hvc1"), ("h264 in mp4", "avc1")])
+def test_a_joined_picture_in_mp4_has_the_tag_that_players_know(tmp_path: Path, name: str, tag: str) -> None:
+    suffix, how = JOINED[name]
+    path = tmp_path / f"film{suffix}"
+    reel = film(path, *how)
+    source = probe.probe(Artifact("0", suffix, 0), path)
+    mux.mux(mux.MuxPlan(reel.link, source, "mp4", (), picture=rejoined(reel, tmp_path, 25)), tmp_path / "new.mp4")
+    assert tag.encode() in (tmp_path / "new.mp4").read_bytes()

@@ -29,7 +29,8 @@ MOST = 2 * WINDOW  # beyond which no fewer are looked for
 class Slot:
     """A line to place: its span in the source and the trimmed length of its take at the engine's default rate, seconds.
 
-    Attributes: natural_s: 0 = nothing to say. locked_start: where a person put the line; kept whatever it costs.
+    Attributes: natural_s: 0 = nothing to say. locked_start: where a person put the line; kept whatever it costs. locked_s: how
+    long it then is, seconds, at whatever rate; None = as is best.
     """
 
     id: str
@@ -38,6 +39,12 @@ class Slot:
     end: float
     natural_s: float
     locked_start: float | None = None
+    locked_s: float | None = None
+
+    @property
+    def length_ms(self) -> int | None:
+        """The length that a person has fixed, in whole milliseconds; None = the solver's to choose."""
+        return None if self.locked_start is None or self.locked_s is None else max(1, _ms(self.locked_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def fit(slots: Sequence[Slot], film_s: float, limits: Limits = DEFAULT, previous
         start, end = _edited(task, spoken, limits, previous) if previous else _plan(task, limits, *_latest(task))
         over = _overflow(spoken, start, end, film)
         for slot, at, length, talk in zip(spoken, start.tolist(), (end - start).tolist(), over, strict=True):
-            rate, shift = _rate(_ms(slot.natural_s), length, limits), at - _ms(slot.start)
+            rate, shift = _rate(slot, length, limits), at - _ms(slot.start)
             done[slot.id] = Fitted(slot.id, at / 1000, length / 1000, rate, shift / 1000, talk / 1000)
     silent = {s.id: Fitted(s.id, _place(s) / 1000, 0.0, 1.0, (_place(s) - _ms(s.start)) / 1000, 0.0) for s in slots}
     return [done.get(slot.id, silent[slot.id]) for slot in slots]
@@ -90,8 +97,10 @@ def _place(slot: Slot) -> int:
     return _ms(slot.start) if slot.locked_start is None else max(0, _ms(slot.locked_start))
 
 
-def _rate(natural: int, length: int, limits: Limits) -> float:
-    return max(min(round(natural / length, 4), limits.max_rate), limits.min_rate)
+def _rate(slot: Slot, length: int, limits: Limits) -> float:
+    """Natural length / length; within the limits but for a length that a person fixed."""
+    rate = round(_ms(slot.natural_s) / length, 4)
+    return rate if slot.length_ms is not None else max(min(rate, limits.max_rate), limits.min_rate)
 
 
 def _free(a: Slot, b: Slot) -> bool:
@@ -133,6 +142,8 @@ def _film(slots: Sequence[Slot], film: int, limits: Limits) -> Task:
     start, place, natural = np.array([(_ms(s.start), _place(s), _ms(s.natural_s)) for s in slots], np.int64).T
     # 1e-9: a quotient that is whole but for floating point must not be rounded away
     shortest = np.array([max(1, ceil(d / limits.max_rate - 1e-9)) for d in natural.tolist()], np.int64)
+    fixed = np.array([s.length_ms or 0 for s in slots], np.int64)
+    shortest, longest = np.where(fixed > 0, fixed, shortest), np.where(fixed > 0, fixed, natural)
     locked = np.array([s.locked_start is not None for s in slots])
     pairs = np.array(following(slots), np.int64).reshape(-1, 2)
     late: list[int] = np.where(locked, place, np.maximum(0, film - shortest)).tolist()
@@ -141,7 +152,7 @@ def _film(slots: Sequence[Slot], film: int, limits: Limits) -> Task:
             late[i] = min(late[i], late[j])
     low = np.where(locked, place, np.minimum(np.maximum(0, start - _ms(limits.early_s)), late))
     last = np.maximum(film, low + shortest)
-    return Task(start, natural, shortest, low, last, locked, pairs, *_steps(slots, limits), _ms(limits.gap_s))
+    return Task(start, natural, shortest, longest, low, last, locked, pairs, *_steps(slots, limits), _ms(limits.gap_s))
 
 
 def _latest(task: Task, breach: Ints | None = None) -> tuple[list[int], bool]:
@@ -168,12 +179,12 @@ def _plan(task: Task, limits: Limits, late: list[int], possible: bool) -> Ints:
 def _settle(task: Task, start: Ints, end: Ints, breach: Ints, late: list[int]) -> Ints:
     """The nearest whole plan, line after line: each leaves enough room for all that follow, and none is drawn out."""
     starts, ends, following = start.tolist(), end.tolist(), task.following()
-    floors, shortest, natural, last = task.low.tolist(), task.shortest.tolist(), task.natural.tolist(), task.last.tolist()
+    floors, shortest, longest, last = task.low.tolist(), task.shortest.tolist(), task.longest.tolist(), task.last.tolist()
     spare: list[int] = (breach - task.gap).tolist()
     for i in range(len(starts)):
         at = min(max(starts[i], floors[i]), late[i])
         room = min((late[j] + spare[i] for j in following[i]), default=last[i])
-        until = max(min(ends[i], at + natural[i], last[i], room), at + shortest[i])
+        until = max(min(ends[i], at + longest[i], last[i], room), at + shortest[i])
         for j in following[i]:
             floors[j] = max(floors[j], at, until - spare[i])
         starts[i], ends[i] = at, until
@@ -237,7 +248,7 @@ def _before(task: Task, slots: Sequence[Slot], limits: Limits, previous: Previou
     for k, slot in enumerate(slots):
         old = previous.get(slot.id)
         length = _ms(old.duration) if old else 0
-        if old and task.shortest[k] <= length <= task.natural[k] and old.rate == _rate(int(task.natural[k]), length, limits):
+        if old and task.shortest[k] <= length <= task.longest[k] and old.rate == _rate(slot, length, limits):
             start[k], end[k], over[k] = _ms(old.start), _ms(old.start) + length, _ms(old.overflow)
             seeds[k] = _ms(old.shift) != start[k] - task.start[k]
     seeds |= (start < task.low) | (end > task.last) | (task.locked & (start != task.low))
@@ -265,7 +276,7 @@ def _part(task: Task, mask: Mask, start: Ints, end: Ints) -> Task:
         (int(position[a]), float(slower[b]), tie) if mask[a] else (int(position[b]), float(slower[a]), tie)
         for (a, b), tie in zip(task.steps[across].tolist(), task.ties[across].tolist(), strict=True)
     ]
-    cut = {name: getattr(task, name)[mask] for name in ("start", "natural", "shortest", "locked")}
+    cut = {name: getattr(task, name)[mask] for name in ("start", "natural", "shortest", "longest", "locked")}
     both, pairs = inside.all(axis=1), position[task.pairs[within]]
     cut |= {"steps": position[task.steps[both]], "ties": task.ties[both]}
     return replace(task, low=low[mask], last=last[mask], pairs=pairs, pulls=pulls, **cut)

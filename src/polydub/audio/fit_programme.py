@@ -78,14 +78,16 @@ class Limits:
 class Task:
     """Lines in order of time, in milliseconds: the whole film, or a part of it between lines that stay.
 
-    Attributes: low: earliest start (the start itself where locked). last: latest end. pairs: rows (i, j), i < j, where i
-    may not run into j. steps: rows (i, j) of one speaker, drawn to one rate; ties: how strongly. pulls: the same towards a
-    line that stays, as (line, x/d - 1 of the other, how strongly).
+    Attributes: shortest, longest: how long each may be; equal where a person fixed it. low: earliest start (the start itself
+    where locked). last: latest end. pairs: rows (i, j), i < j, where i may not run into j. steps: rows (i, j) of one speaker,
+    drawn to one rate; ties: how strongly. pulls: the same towards a line that stays, as (line, x/d - 1 of the other, how
+    strongly).
     """
 
     start: Ints
     natural: Ints
     shortest: Ints
+    longest: Ints
     low: Ints
     last: Ints
     locked: Mask
@@ -114,6 +116,8 @@ def plan(task: Task, limits: Limits, breach: Ints) -> tuple[Ints, Ints]:
     idle = i[task.last[j] <= task.last[i] - breach[i]]  # ending in time follows from the next line's ending in time
     ends = np.setdiff1d(np.arange(n), idle)
     apart: list[_Term] = [(shift[i], 1.0), (length[i], natural[i]), (shift[j], -1.0)]
+    fixed = np.flatnonzero(task.locked & (task.shortest == task.longest))
+    known: list[Rows] = [((task.longest / task.natural - 1)[fixed], [(length[fixed], 1.0)])]
     rows: list[Rows] = [
         (s[j] - s[i] - natural[i] - (task.gap - breach[i]) / 1000, apart),
         ((task.last / 1000 - s - natural)[ends], [(shift[ends], 1.0), (length[ends], natural[ends])]),
@@ -130,7 +134,8 @@ def plan(task: Task, limits: Limits, breach: Ints) -> tuple[Ints, Ints]:
         diagonal[length[line]] += tie
         linear[length[line]] -= 2 * tie * towards
     quadratic = _quadratic(diagonal, np.stack([a, b]), -2 * task.ties)
-    found = minimum(quadratic, linear, [*_starts(task, shift), *rows, *_order(task, shift, breach)], int(task.locked.sum()))
+    starts, equal = _starts(task, shift), int(task.locked.sum()) + len(fixed)
+    found = minimum(quadratic, linear, [starts[0], *known, starts[1], *rows, *_order(task, shift, breach)], equal)
     start = np.rint(task.start + 1000 * found[shift]).astype(np.int64)
     end = np.rint(task.start + task.natural + 1000 * found[shift] + task.natural * found[length]).astype(np.int64)
     return start, end

@@ -8,11 +8,14 @@ import click
 
 COMMANDS = {
     "dub": ("dub", "Dub videos into other languages."),
+    "review": ("review", "See, change, lock and speak anew the lines of a dub."),
     "transcribe": ("transcribe", "Write down what is said in a file."),
     "diarize": ("transcribe", "Tell who speaks when in a file."),
     "separate": ("transcribe", "Part the sound of a file into dialogue and background."),
     "translate": ("translate", "Translate a subtitle file, or the subtitles inside a video."),
     "speak": ("speak", "Speak a text into a sound file."),
+    "voices": ("voices", "Show and keep the voices of the library."),
+    "characters": ("characters", "Remember the voices of characters across films."),
     "mix": ("mix", "Lay a finished speech track over a video's own sound."),
     "lip-sync": ("lip_sync", "Move the mouths in a video to a finished speech track."),
     "eval": ("evaluate", "Measure how good a dub is."),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from polydub.choosing import check_choices
+from polydub.batch import Batch, Task
 from polydub.cli import inputs, output
 from polydub.cli.options import NAME, common, read, settings_options
 from polydub.cli.progress import Meter
 from polydub.config import Loaded
 from polydub.dubbing import Ears, Job, Outcome, dub_film
 from polydub.engines.pool import EnginePool
-from polydub.errors import SOME_FAILED, Cancelled, PolydubError
+from polydub.errors import Cancelled, PolydubError
+
+if TYPE_CHECKING:
+    from polydub.streaming import Streamed
 
 SETTINGS = (
     "to", "source_language", "voice", "voice_mode", "voice_ref_dir", "voices", "characters", "character_book",
@@ -24,12 +29,13 @@ SETTINGS = (
     "loudness", "lufs", "ducking_db", "ducking_attack_s", "ducking_release_s", "perspective", "keep_nonspeech",
     "audio_bit_rate_kbps", "subs", "subs_format", "bilingual", "word_times", "burn_in", "font", "lip_sync",
     "strict_plugins", "together", "format", "stream", "chunk_seconds", "overlap_seconds", "output", "store",
-    "offline", "strict", "jobs", "threads",
+    "environments", "offline", "strict", "jobs", "threads",
 )  # fmt: skip
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=NAME)
+@click.option("--recursive", is_flag=True, help="Take films from folders in the folders, too.")
 @click.option("--transcript", metavar="FILE", type=NAME, help="What is said in the video: SRT, VTT, ASS, JSON or plain text.")
 @click.option("--translation", multiple=True, metavar="FILE", type=NAME,
               help="What the dub shall say; for several targets LANG=FILE, repeated.")  # fmt: skip
@@ -38,31 +44,44 @@ SETTINGS = (
 @click.option("--reconsider", is_flag=True, help="Let auto choose the engines anew instead of keeping the project's.")
 @common
 def dub(files: tuple[str, ...], **given: Any) -> int:
-    """Dub videos (files, folders, or patterns in quotes) into other languages.
+    """Dub videos (files, folders, patterns in quotes, or lists of files) into other languages.
+
+    A list is a file of names, @films.txt, or films.csv, .jsonl or .json with a column "file" and any option of this command
+    for the file of that row.
 
     \b
     polydub dub talk.mp4 --to es --transcript talk.en.srt --translation talk.es.srt
-    polydub dub "season1/*.mkv" --to es,fr --transcript "subs/{stem}.en.srt"
+    polydub dub "season1/*.mkv" --to es,fr --transcript "subs/{stem}.en.srt" --jobs 2
+    polydub dub films.csv --to es
     """
-    loaded = read({key: given[key] for key in SETTINGS}, given["job"])
-    check_choices(loaded.settings)
-    found = inputs.jobs(inputs.media_files(files), given["transcript"], given["translation"], loaded.settings.to)
+    flags = {key: given[key] for key in SETTINGS}
+    loaded = read(flags, given["job"])
+    asked = inputs.Asked(files, given["recursive"], given["transcript"], given["translation"], flags, given["job"])
+    tasks = inputs.tasks(asked, loaded)
     if given["dry_run"]:
         from polydub.cli.plan import show_plans
 
-        return show_plans(found, loaded, given["as_json"])
+        return show_plans(tasks, given["as_json"])
     share_memory()
-    pool = EnginePool(loaded.settings.idle_s)
+    settings = loaded.settings
+    pool = EnginePool(settings.idle_s, settings.threads or len(os.sched_getaffinity(0)))
     try:
-        rows = [_one(job, loaded, pool, given, alone=len(found) == 1) for job in found]
+        if len(tasks) == 1:
+            return _alone(tasks[0], pool, given)
+        from polydub.cli.batch import dub_batch
+
+        return dub_batch(Batch(tasks, settings.jobs, settings.threads, dub_or_stream), pool, given)
     finally:
         pool.close()
-    if given["as_json"]:
-        output.result_json({"files": rows})
-    failed = [row for row in rows if "error" in row]
-    if len(found) > 1:
-        output.say(f"{len(rows) - len(failed)} of {len(rows)} files dubbed")
-    return SOME_FAILED if failed else 0
+
+
+def dub_or_stream(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> Sequence[Outcome | Streamed]:
+    """Dubs one film, as a whole or piece by piece. Raises: PolydubError."""
+    if loaded.settings.stream == "off":
+        return dub_film(job, loaded, pool, ears)
+    from polydub.streaming import stream_film
+
+    return stream_film(job, loaded, pool, ears)
 
 
 def share_memory() -> None:
@@ -80,30 +99,32 @@ def share_memory() -> None:
         mallopt(mmap_threshold, 4 << 20)
 
 
-def _one(job: Job, loaded: Loaded, pool: EnginePool, given: dict[str, Any], *, alone: bool) -> dict[str, Any]:
-    """Dubs one film; in a batch a failure is told and isolated."""
+def _alone(task: Task, pool: EnginePool, given: dict[str, Any]) -> int:
+    """Dubs one film. Raises: PolydubError, which stands in the JSON, too."""
     try:
         with Meter() as meter:
             ears = Ears(meter.show, meter.say, meter.ask, given["reconsider"], given["debug"])
-            outcomes = dub_film(job, loaded, pool, ears)
+            outcomes = dub_or_stream(task.job, task.loaded, pool, ears)
     except Cancelled:
         raise
     except PolydubError as error:
-        row = output.failed_row(job.media, error)
-        if alone:
-            if given["as_json"]:
-                output.result_json({"files": [row]})
-            raise
-        output.say_error(error, str(job.media))
-        return row
+        if given["as_json"]:
+            output.result_json({"files": [output.failed_row(task.job.media, error)]})
+        raise
     for outcome in outcomes:
         _tell(outcome, given)
-    return {"file": str(job.media), "dubs": [_row(outcome) for outcome in outcomes]}
+    if given["as_json"]:
+        output.result_json({"files": [{"file": task.name, "dubs": [output.outcome_row(outcome) for outcome in outcomes]}]})
+    return 0
 
 
-def _tell(outcome: Outcome, given: dict[str, Any]) -> None:
+def _tell(outcome: Outcome | Streamed, given: dict[str, Any]) -> None:
     output.say_notices(outcome.notices, given["verbose"])
-    if not given["as_json"]:
+    if not isinstance(outcome, Outcome):
+        if not given["as_json"]:
+            output.result(str(outcome.film or outcome.playlist))
+            output.say(f"{outcome.segments} segments, {outcome.pieces} pieces, {outcome.duration:.1f} s")
+    elif not given["as_json"]:
         output.result(str(outcome.film))
         from polydub.evaluate import key_figures
 
@@ -112,13 +133,3 @@ def _tell(outcome: Outcome, given: dict[str, Any]) -> None:
         if outcome.facts.usage.calls:
             output.say(output.usage(outcome.facts.usage))
         output.say(f"report: {outcome.report}")
-
-
-def _row(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "language": outcome.language,
-        "film": str(outcome.film),
-        "report": str(outcome.report.with_suffix(".json")),
-        "calls": outcome.called,
-        "notices": [{"code": n.code, "text": n.text, "severity": n.severity, "line": n.line} for n in outcome.notices],
-    }

@@ -87,7 +87,7 @@ def pull(ids: tuple[str, ...], accept_licence: bool, **given: Any) -> int:
     rows: list[dict[str, Any]] = []
     for weight in wanted:
         output.say(described(weight))
-        if not (weight.commercial_use or accept_licence):
+        if not (weight.commercial_use or accept_licence or offline):  # offline it is not fetched, so nothing is agreed to
             _agree(weight)
         with Meter() as meter:
 

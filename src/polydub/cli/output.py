@@ -6,14 +6,16 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from polydub.engines.base import Usage
 from polydub.errors import PolydubError
 from polydub.types import Notice
 
 if TYPE_CHECKING:
+    from polydub.dubbing import Outcome
     from polydub.report.model import UsageFacts
+    from polydub.streaming import Streamed
 
 
 def clean(text: str) -> str:
@@ -63,6 +65,19 @@ def result_json(value: Any) -> None:
 def failed_row(file: Path, error: PolydubError) -> dict[str, Any]:
     """What a batch's JSON says of a file that could not be done."""
     return {"file": str(file), "error": {"code": error.code, "message": error.message, "hint": error.hint}}
+
+
+def outcome_row(outcome: Outcome | Streamed) -> dict[str, Any]:
+    """What a machine is told of a film in one language."""
+    notices = [{"code": n.code, "text": n.text, "severity": n.severity, "line": n.line} for n in outcome.notices]
+    told: dict[str, Any] = {"language": outcome.language, "film": str(outcome.film) if outcome.film else None}
+    if hasattr(outcome, "report"):
+        told["report"] = str(cast("Outcome", outcome).report.with_suffix(".json"))
+    else:
+        stream = cast("Streamed", outcome)
+        told |= {"playlist": str(stream.playlist), "manifest": str(stream.manifest), "duration": stream.duration}
+        told |= {"pieces": stream.pieces, "segments": stream.segments}
+    return told | {"calls": outcome.called, "notices": notices}
 
 
 def usage(usage: Usage | UsageFacts) -> str:

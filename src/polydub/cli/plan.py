@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from polydub.batch import Task
 from polydub.cli import output
-from polydub.config import Loaded
-from polydub.dubbing import Job, Plan, plan
+from polydub.dubbing import Plan, plan
 from polydub.errors import SOME_FAILED, PolydubError
 
 
-def show_plans(jobs: Sequence[Job], loaded: Loaded, as_json: bool) -> int:
+def show_plans(tasks: Sequence[Task], as_json: bool) -> int:
     """Prints one plan per file; exit status 1 when one of several cannot be done, its own status when alone."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="polydub-") as folder:
-        for job in jobs:
+        for task in tasks:
+            job = task.job
             try:
-                plans = plan(job, loaded, Path(folder))
+                plans = plan(job, task.loaded, Path(folder))
             except PolydubError as error:
                 rows.append(output.failed_row(job.media, error))
-                if len(jobs) == 1:
+                if len(tasks) == 1:
                     if as_json:
                         output.result_json({"files": rows})
                     raise

@@ -8,19 +8,23 @@ from typing import Any
 
 import click
 
-from polydub import standalone
+from polydub import aloud
 from polydub.cli import output
 from polydub.cli.options import PATH, common, read, settings_options
 from polydub.errors import BadInput, BadSettings
 from polydub.media import sounds
 
-SETTINGS = ("to", "tts", "device", "offline")
+SETTINGS = ("to", "tts", "device", "models", "environments", "offline", "voices")
 
 
 @click.command()
 @click.argument("text", required=False)
 @click.option("--file", type=PATH, help="Speak this text file; - for stdin.")
-@click.option("--voice", help="Voice, as `polydub engines --voices LANG` lists them. [default: the engine's first]")
+@click.option(
+    "--voice",
+    help="Voice of the engine, as `polydub voices list --engine NAME` shows them, or of the library, or an alias. "
+    "[default: the engine's first]",
+)
 @click.option("--rate", type=float, default=1.0, show_default=True, help="Speaking rate, 0.5 to 2; 1 is the voice's own.")
 @click.option(
     "-o",
@@ -38,21 +42,22 @@ def speak(text: str | None, file: Path | None, out: Path, **given: Any) -> int:
 
     \b
     polydub speak "Hola a todos." --to es --out hello.mp3
+    polydub speak "Hola a todos." --to es --voice anna --tts xtts
     polydub speak --file book.txt --to es --out - | ffplay -nodisp -autoexit -
     """
     loaded = read({key: given[key] for key in SETTINGS}, given["job"])
     if file is not None:
-        text = sys.stdin.read() if str(file) == "-" else standalone.read_text(file)
+        text = sys.stdin.read() if str(file) == "-" else aloud.read_text(file)
     if not (text or "").strip():
         raise BadInput("there is no text to speak", 'give it in quotes: polydub speak "Hello." --to en')
-    utterance = standalone.Utterance(text or "", given["voice"], given["rate"])
+    utterance = aloud.Utterance(text or "", given["voice"], given["rate"])
     to_stdout = str(out) == "-"
     form = "wav" if to_stdout else out.suffix.lower()[1:]
     if form not in sounds.FORMS:
         endings = ", ".join(f".{form}" for form in sounds.FORMS)
         raise BadSettings(f"{out.name} has none of the endings {endings}", "choose one of them: --out speech.wav")
     target = sys.stdout.buffer if to_stdout else out
-    made = standalone.speak_text(utterance, loaded, target, form, given["stream"])
+    made = aloud.speak_text(utterance, loaded, target, form, given["stream"])
     output.say_notices(made.notices, given["verbose"])
     if to_stdout:
         return 0

@@ -16,16 +16,16 @@ from polydub.errors import BadSettings
 from polydub.types import Segment, Turn
 
 SETTINGS = (
-    "source_language", "asr", "asr_model", "diarization", "speakers", "audio_track", "mode", "device", "models", "download",
-    "output", "store", "offline", "strict", "threads",
+    "source_language", "asr", "asr_model", "diarization", "speakers", "audio_track", "mode", "device", "models",
+    "environments", "download", "output", "store", "offline", "strict", "threads",
 )  # fmt: skip
 SPEAKER_SETTINGS = (
-    "diarization", "speakers", "audio_track", "mode", "device", "models", "download", "output", "store", "offline", "strict",
-    "threads",
+    "diarization", "speakers", "audio_track", "mode", "device", "models", "environments", "download", "output", "store",
+    "offline", "strict", "threads",
 )  # fmt: skip
 STEM_SETTINGS = (
-    "separation", "separate_where", "audio_track", "mode", "device", "models", "download", "output", "store", "offline",
-    "strict", "threads",
+    "separation", "separate_where", "audio_track", "mode", "device", "models", "environments", "download", "output", "store",
+    "offline", "strict", "threads",
 )  # fmt: skip
 FORMATS = ("txt", "srt", "vtt", "json")
 
@@ -130,6 +130,8 @@ def diarize(file: Path, out: Path | None, **given: Any) -> int:
     with Meter() as meter:
         done = standalone.diarize_file(file, loaded, Ears(meter.show, meter.say, meter.ask))
     output.say_notices(done.notices, given["verbose"])
+    if not done.turns:
+        output.say(f"nobody speaks in {file}, as far as can be heard")
     for name, length in _lengths(done.turns).items():
         output.say(f"{name}: {length:.1f} s")
     text = rttm.write(file.stem, done.turns)

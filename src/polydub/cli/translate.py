@@ -16,7 +16,20 @@ from polydub.cli.progress import Meter
 from polydub.dubbing import Ears, language_of_name
 from polydub.errors import BadSettings
 
-SETTINGS = ("to", "source_language", "mt", "glossary", "summary", "store", "offline", "strict", "threads")
+SETTINGS = (
+    "to",
+    "source_language",
+    "mt",
+    "glossary",
+    "summary",
+    "device",
+    "models",
+    "environments",
+    "store",
+    "offline",
+    "strict",
+    "threads",
+)
 
 
 @click.command()

@@ -59,7 +59,8 @@ class Info:
         batch: requests the engine likes in one call (mt).
         revision: of the engine's own code; raise it when what it answers changes, so that remembered work is done again.
         piece_s: seconds of sound it likes best in one call (asr); longer recordings are cut at pauses.
-        features: clone, rate, seed, word_times, stream, emotion, candidates, context, stock, alters-picture ...
+        features: clone, rate, seed, word_times, stream, candidates, context, stock, alters-picture ...; pitch: voices have the
+            settings pitch and range, 0 to 99, 50 = their own, 50 an octave; untrained: an encoder that never saw speakers.
         secrets: option fields that must be set for the engine to work.
     """
 
@@ -118,13 +119,15 @@ class Calibration:
 
     Attributes: merge: average-linkage distance up to which clusters of 1.6-s windows are one speaker. centred: the same
     after half of the recording's mean was subtracted. switch: cost of a change of speaker from window to window, in
-    cosines (plain, centred). same: distance up to which two embeddings of several seconds are one speaker.
+    cosines (plain, centred). same: distance up to which two embeddings of several seconds are one speaker. known: cosine
+    from which a speaker is taken for somebody heard in another film, and how far ahead of the next one.
     """
 
     merge: float
     centred: float
     switch: tuple[float, float]
     same: float
+    known: tuple[float, float] = (0.75, 0.05)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -23,17 +25,43 @@ MIB = 2**20
 
 
 def cards() -> tuple[tuple[str, int], ...]:
-    """The NVIDIA cards that a driver is here for: name, free memory in MiB. None where `nvidia-smi` finds none, or hangs."""
+    """The NVIDIA cards that a driver is here for: name, free memory in MiB. None where `nvidia-smi` finds none, or hangs.
+
+    Those that CUDA_VISIBLE_DEVICES names, in its order, where it is set: engines see no others.
+    """
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
-    command = [program, "--query-gpu=memory.free,name", "--format=csv,noheader,nounits"]
+    command = [program, "--query-gpu=memory.free,name,uuid", "--format=csv,noheader,nounits"]
     try:
         ran = subprocess.run(command, capture_output=True, timeout=ASK_S, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return ()
     rows = [line.partition(",") for line in ran.stdout.decode("utf-8", "replace").splitlines()]
-    return tuple((name.strip(), int(free)) for free, _, name in rows if free.strip().isdecimal()) if ran.returncode == 0 else ()
+    found = [(name.strip(), int(free)) for free, _, name in rows if free.strip().isdecimal()] if ran.returncode == 0 else []
+    parts = [(name.rpartition(", GPU-"), free) for name, free in found]
+    named = [(name or rest, f"GPU-{rest}" if name else "", free) for (name, _, rest), free in parts]
+    return tuple((name, free) for name, free in visible(named, os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+def visible(found: Sequence[tuple[str, str, int]], told: str | None) -> Iterator[tuple[str, int]]:
+    """The cards (name, UUID, MiB) that CUDA shows where CUDA_VISIBLE_DEVICES is `told`; None = it is not set.
+
+    As the CUDA C++ programming guide says: numbers or beginnings of UUIDs in the wanted order, up to the first that means
+    none. Parts of cards (MIG) stand for the first card.
+    """
+    wishes = [wish.strip() for wish in told.split(",")] if told is not None else [str(n) for n in range(len(found))]
+    for wish in wishes:
+        part = (
+            found[:1]
+            if wish.startswith("MIG-")
+            else [row for row in found if wish.startswith("GPU-") and row[1].startswith(wish)]
+        )
+        if wish.isdecimal() and int(wish) < len(found):
+            part = [found[int(wish)]]
+        if len(part) != 1:
+            return
+        yield part[0][0], part[0][2]
 
 
 @cache

@@ -96,11 +96,12 @@ def _give_back() -> None:
 class EnginePool:
     """Engines loaded at most once, shared by the runs of a batch. One heavy engine per accelerator at a time.
 
-    An engine that nobody used for `idle_s` seconds is unloaded; 0 = never.
+    An engine that nobody used for `idle_s` seconds is unloaded; 0 = never. `at_once`: calls that an engine without a limit
+    of its own takes at once, however few threads each run has; 0 = as many as the run that loads it has threads.
     """
 
-    def __init__(self, idle_s: float = 0.0) -> None:
-        self._idle_s, self._watched = idle_s, False
+    def __init__(self, idle_s: float = 0.0, at_once: int = 0) -> None:
+        self._idle_s, self._at_once, self._watched = idle_s, at_once, False
         self._slots: defaultdict[str, _Slot] = defaultdict(_Slot)
         self._devices: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._changed = threading.Condition()  # of slots, devices and users; never held while anything is loaded
@@ -149,7 +150,7 @@ class EnginePool:
                 self._make_room(tool.device)
             stack, began = ExitStack(), time.monotonic()
             engine = stack.enter_context(opened(tool.engine, tool.options, tool.weights, tool.device, tool.python))
-            gate = threading.Semaphore(tool.engine.info.parallel or jobs)
+            gate = threading.Semaphore(tool.engine.info.parallel or self._at_once or jobs)
             took_s = time.monotonic() - began
             loaded = _Loaded(stack, engine, gate, tool.device, took_s, _memory(tool), [threading.get_ident()])
             with self._changed:

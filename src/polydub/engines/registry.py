@@ -225,6 +225,9 @@ def _use(engine: Engine, given: Mapping[str, object], need: Need, why: str) -> C
         ids = " ".join(weight.id for weight in lacking)
         raise LackingWeights(f"{info.name}: its weights are not here", f"polydub models pull {ids}", lacking)
     device, hindrance = devices.place(engine, need.device, python)
+    if device.partition(":")[0] not in info.devices:
+        text = f"{info.name} works on an NVIDIA card only{': ' * bool(hindrance)}{hindrance}"
+        raise MissingProgram(text, f"choose another {NOUNS[need.kind][0]}")
     fitting.require_memory(engine, options, device, need)
     verb = NOUNS[need.kind][1]
     notices: list[Notice] = []

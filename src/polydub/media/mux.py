@@ -11,6 +11,7 @@ from typing import Literal
 
 from polydub.errors import BadSettings
 from polydub.media import tags
+from polydub.media.pictures import opened
 from polydub.media.program import COPYING, SAFE_INPUT, STANDARD, on_film_clock, run
 from polydub.types import Notice, Source, Track
 
@@ -199,9 +200,13 @@ def _pictures(file: _File) -> None:
             continue
         if mp4 and track.codec not in _MP4_VIDEO:
             raise BadSettings(f"MP4 cannot hold {track.codec or 'this'} video", "use --format mkv")
-        if mp4 and track.codec == "hevc":
-            file.options += [f"-tag:v:{file.counts['v']}", "hvc1"]  # the tag that Apple's players know
+        _tag_hevc(file, track.codec)
         file.add("v", f"0:{track.index}", label=file.kept(track))
+
+
+def _tag_hevc(file: _File, codec: str) -> None:
+    if file.plan.container == "mp4" and codec == "hevc":
+        file.options += [f"-tag:v:{file.counts['v']}", "hvc1"]  # the tag that Apple's players know
 
 
 def _new_picture(file: _File, old: Track) -> None:
@@ -209,6 +214,9 @@ def _new_picture(file: _File, old: Track) -> None:
     number = 1 + len(plan.dubs) + len(plan.subtitles)
     language = "" if old.language == "und" else old.language
     label = Label(file.bcp47.get(old.index, ""), language, old.title)
+    if old.codec == "hevc" and plan.picture:  # only then may the new one be HEVC, too
+        with opened(plan.picture) as picture:
+            _tag_hevc(file, picture.streams.video[0].codec_context.name)
     file.add("v", f"{number}:v:0", "copy", "default" if old.default else "0", label)
 
 

@@ -129,17 +129,20 @@ def run(
 class Child:
     """A running ffmpeg whose standard output is a pipe; as a context manager it leaves no process behind.
 
-    `leash` ties its life to the calling thread's: not for a child that another thread may go on reading.
+    `leash` ties its life to the calling thread's: not for a child that another thread may go on reading. `feed`: a
+    descriptor to read from, its standard input.
     """
 
-    def __init__(self, arguments: Sequence[str], stage: str, limits: Limits = STANDARD, *, leash: bool = False) -> None:
+    def __init__(
+        self, arguments: Sequence[str], stage: str, limits: Limits = STANDARD, *, leash: bool = False, feed: int | None = None
+    ) -> None:
         quiet = ("-nostdin", "-hide_banner", "-v", "error", "-y")
         self._arguments, self._stage, self._limits = arguments, stage, limits
         self._lines: deque[str] = deque(maxlen=40)
         self._late = False
         self._process = subprocess.Popen(
             [*(_leash() if leash else ()), str(program()), *quiet, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if feed is None else feed,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

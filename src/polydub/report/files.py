@@ -14,6 +14,7 @@ from polydub import __version__, project
 from polydub.pipeline import Result
 from polydub.report import exports, model
 from polydub.runner import Run
+from polydub.stages import acting
 from polydub.stages.listen import PEAKS_HZ
 from polydub.text import rttm
 from polydub.types import Line, Phrase, Placement, Span, Turn, seconds
@@ -49,6 +50,7 @@ def write_files(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> t
             texts[f"subs/{media.stem}.{sub.tag}.{sub.format}"] = run.store.path(sub.file).read_bytes()
     if wrapping.debug:
         texts |= {f"debug/segments/{line.id}.json": line.model_dump_json(indent=1) + "\n" for line in _lines(result)}
+        texts |= {f"debug/expressive/{id_}.json": _json(told) for id_, told in acting.facts(result.footage.acted).items()}
     for name, text in texts.items():
         project.write(folder / name, text)
     report = make_report(run, result, want, wrapping)
@@ -144,6 +146,7 @@ def _sound(result: Result) -> model.SoundFacts:
     return model.SoundFacts(
         separated=levels.separated,
         ducked_s=result.sounds.ducked_s,
+        kept_nonspeech_s=seconds(result.sounds.kept_s),
         room_tone_dbfs=levels.room.level_dbfs if levels.room else None,
         scenes=tuple(model.SceneFacts(start=s.start, end=s.end, lufs=max(s.lufs, -120.0)) for s in levels.scenes),
     )
@@ -201,7 +204,7 @@ def _line(result: Result, line: Line, placed: Sequence[Placement], phrases: Mapp
         rate=(placed[0].rate if len(placed) == 1 else round(natural / lasts, 4)) if lasts else 1.0,
         shift=placed[0].shift if placed else 0.0,
         overflow=seconds(sum(p.overflow for p in placed)),
-        voice=result.cast.casting.voices[line.speaker].name,
+        voice=(result.cast.casting.lines.get(line.id) or result.cast.casting.voices[line.speaker]).name,
         wording=choice.kind if choice else "normal",
         normal_text=line.text if changed else "",
         removed=choice.removed if choice else (),

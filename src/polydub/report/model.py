@@ -132,6 +132,9 @@ class SoundFacts(_Block):
 
     separated: bool = Field(default=False, description="the dialogue was taken out of the source's sound")
     ducked_s: Seconds = Field(default=0.0, description="seconds under the dub where that failed and the source is only lowered")
+    kept_nonspeech_s: Seconds = Field(
+        default=0.0, description="seconds of the original's laughs, sobs and songs that stay in the dub"
+    )
     room_tone_dbfs: float | None = Field(
         default=None, description="level of the quiet between lines, dBFS; null when not known"
     )

@@ -10,6 +10,7 @@ from polydub.audio.mix import BRIDGE_S, Ducking, Held
 from polydub.audio.perspective import TAIL, Room
 from polydub.audio.roomtone import LocalTone, RoomTone
 from polydub.spans import bridged
+from polydub.stages.nonspeech import NOTHING, Nonspeech, holes, without
 from polydub.types import BLOCK, FRAME, RATE_HZ, Artifact, Sound, Span, seconds
 
 PRE = 64 * FRAME  # encoded before a block and dropped; with fewer frames joins are heard (measured up to 33 dB over one piece)
@@ -39,7 +40,7 @@ class Bedding:
     failed; there the sound is ducked. residue_db: of each block, how loud what is left of the dialogue is beside the
     dialogue; empty = not known, and not ducked. room: what holes in the separated background are filled up to where
     `tones`, those of the pauses in order of time, tell nothing nearer; None = left as they are. attack_s, release_s: of
-    the ducking. perspective: None = the dub stays as dry as it is.
+    the ducking. perspective: None = the dub stays as dry as it is. nonspeech: where dialogue stays, and where more of it goes.
     """
 
     ducking_db: float
@@ -51,6 +52,7 @@ class Bedding:
     attack_s: float = 0.12
     release_s: float = 0.35
     perspective: Room | None = None
+    nonspeech: Nonspeech = NOTHING
 
     @property
     def ducking(self) -> Ducking:
@@ -99,8 +101,11 @@ class Block:
 def blocks(sound: Sound, laid: Sequence[Laying], talk: Sequence[Span], bedding: Bedding | float) -> Iterator[Block]:
     """Cuts the film; `talk` is where the original speaks. Its dialogue goes there, and where the dub speaks."""
     how = bedding if isinstance(bedding, Bedding) else Bedding(bedding)
-    said = bridged(talk, BRIDGE_S)
-    spans = bridged([*talk, *(Span(x.start / RATE_HZ, (x.start + x.frames) / RATE_HZ) for x in laid)], BRIDGE_S)
+    takes = [Span(x.start / RATE_HZ, (x.start + x.frames) / RATE_HZ) for x in laid]
+    said, spans = bridged(talk, BRIDGE_S), bridged([*talk, *takes, *how.nonspeech.gone], BRIDGE_S)
+    if how.nonspeech.kept:
+        left = holes(how.nonspeech, takes)
+        said, spans = without(said, left), without(spans, left)
     for first in range(0, sound.frames, BLOCK):
         frames = min(BLOCK, sound.frames - first)
         low, high = first - PRE - MARGIN, first + frames + POST + MARGIN

@@ -74,9 +74,9 @@ class Voiceover:
 class Film:
     """What becomes one file.
 
-    Attributes: track: the dubbed audio track of the source; None: it has no sound. dubs: in order; a player starts with the first. spoken: language
-    of that track, "und" when nobody told; labels it where the source does not. picture: a file whose only video, on the
-    film's clock, replaces the source's first one.
+    Attributes: track: the dubbed audio track of the source; None: it has no sound. dubs: in order; a player starts with the
+    first. spoken: language of that track, "und" when nobody told; labels it where the source does not. picture: a file whose
+    only video, on the film's clock, replaces the source's first one.
     """
 
     source: Source
@@ -87,7 +87,7 @@ class Film:
     picture: Artifact | None = None
 
 
-@stage("mux", version=2)
+@stage("mux", version=3)
 def mux(work: Work, film: Film, subs: tuple[SubtitleFile, ...]) -> str:
     """The film with its dubs, the first as default sound; the original sound kept, soft subtitles (SRT), the picture copied."""
     from polydub.media import ffmpeg

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from polydub.engines.base import SpeakerEncoder, Stock
 from polydub.spans import bridged
 from polydub.stages import listen
-from polydub.types import HEAR_HZ, RATE_HZ, Audio, Excerpt, Samples, Span, Speech, Take, Turn, Voice, seconds
+from polydub.types import HEAR_HZ, RATE_HZ, Artifact, Audio, Excerpt, Samples, Span, Speech, Take, Turn, Voice, seconds
 from polydub.work import Work, engine_stage, stage
 
 if TYPE_CHECKING:
@@ -45,10 +45,7 @@ def best_excerpts(turns: Sequence[Turn], speech: Speech, speaker: str) -> tuple[
 
     Parts of PART_S, the longest of each region of the film in turn, so that one shouted scene is not the whole portrait.
     """
-    own = bridged([t for t in turns if t.speaker == speaker], 0.0)
-    others = bridged([Span(t.start - EDGE_S, t.end + EDGE_S) for t in turns if t.speaker != speaker], 0.0)
-    heard = _shared(own, speech.spans) if speech.spans else own
-    parts = [part for span in _without(heard, others) for part in _cut(span)]
+    parts = [part for span in alone(turns, speech.spans, speaker, EDGE_S) for part in cut(span, PART_S[1])]
     long = [part for part in parts if part.duration >= PART_S[0]] or parts
     regions = [long[len(long) * n // PLACES : len(long) * (n + 1) // PLACES] for n in range(PLACES)]
     ranked = [sorted(region, key=lambda p: (-p.duration, p.start)) for region in regions]
@@ -58,6 +55,13 @@ def best_excerpts(turns: Sequence[Turn], speech: Speech, speaker: str) -> tuple[
             break
         chosen.append(part)
     return tuple(listen.excerpt(speech, p.start, p.end) for p in sorted(chosen, key=lambda p: p.start))
+
+
+def alone(turns: Sequence[Turn], heard: Sequence[Span], speaker: str, edge_s: float) -> list[Span]:
+    """Where `speaker` is heard and nobody else within `edge_s` seconds, in order; `heard`: any speech, () = not known."""
+    own = bridged([t for t in turns if t.speaker == speaker], 0.0)
+    others = bridged([Span(t.start - edge_s, t.end + edge_s) for t in turns if t.speaker != speaker], 0.0)
+    return _without(_shared(own, heard) if heard else own, others)
 
 
 def _shared(one: Iterable[Span], other: Sequence[Span]) -> list[Span]:
@@ -80,11 +84,11 @@ def _without(spans: Iterable[Span], others: Sequence[Span]) -> list[Span]:
     return left
 
 
-def _cut(span: Span) -> list[Span]:
-    """Equal parts of at most PART_S[1]; what is under half a second is dropped."""
+def cut(span: Span, longest_s: float) -> list[Span]:
+    """Equal parts of at most `longest_s`; what is under half a second is dropped."""
     if span.duration < 0.5:
         return []
-    count = -(-int(span.duration * 1000) // int(PART_S[1] * 1000))
+    count = -(-int(span.duration * 1000) // int(longest_s * 1000))
     step = (span.end - span.start) / count
     return [Span(seconds(span.start + n * step), seconds(span.start + (n + 1) * step)) for n in range(count)]
 
@@ -107,6 +111,24 @@ def audition(work: Work, encoder: SpeakerEncoder, takes: tuple[Take, ...]) -> tu
         whole = read_flac(work.path(take.sound), 0, round(take.duration * RATE_HZ))
         sounds.append(signal.resample(whole, RATE_HZ, HEAR_HZ))
     return tuple(_portraits(encoder, [[sound] for sound in sounds]))
+
+
+@engine_stage("portray-recordings", "embedding")
+def portray_recordings(work: Work, encoder: SpeakerEncoder, recordings: tuple[Artifact, ...]) -> Portrait:
+    """The portrait of the person who is heard in recordings (mono FLAC at any rate); the first ENOUGH_S count."""
+    import soundfile  # pyright: ignore[reportMissingTypeStubs]
+
+    from polydub.audio import signal
+    from polydub.media.flac import read_flac
+
+    sounds: list[Samples] = []
+    for path in map(work.path, recordings):
+        left = ENOUGH_S - sum(sound.shape[1] for sound in sounds) / HEAR_HZ
+        if left > SHORTEST_S:
+            rate_hz = soundfile.info(path).samplerate
+            sounds.append(signal.resample(read_flac(path, 0, round(left * rate_hz)), rate_hz, HEAR_HZ))
+    (portrait,) = _portraits(encoder, [sounds])
+    return portrait
 
 
 @engine_stage("stock", "tts")

@@ -131,7 +131,8 @@ def phrases(
 ) -> tuple[Phrase, ...]:
     """What is to be spoken, in the order of `lines`; lines without a letter or digit are left out.
 
-    `mouths` are by line id; a line without one is taken to be audible in its whole span, and so is a locked one. `predict`
+    `mouths` are by line id; a line without one is taken to be audible in its whole span, as is one that a person locked or
+    set the time of. `predict`
     tells how many seconds a text takes in the voice of a line. A line is parted at pauses of its mouth where its text then
     is spoken together with the source for a greater share of the time, no part is hurried for it, and every pause stays one.
     Where one line ended before another began, so do their phrases.
@@ -151,7 +152,7 @@ def phrases(
 
 
 def _mouth(line: Line, mouths: Mapping[str, Mouth]) -> Mouth:
-    found = None if line.locked else mouths.get(line.id)
+    found = None if line.locked or line.pinned else mouths.get(line.id)
     return Mouth(line.start, line.end, line.id) if found is None else found
 
 

@@ -40,12 +40,18 @@ READ = 10 * RATE_HZ  # samples read at once
 HEADROOM_DB = 1.5  # what AAC usually adds to true peaks; more is taken where a block needs it
 
 
-def layings(placed: Sequence[Placement], takes: Mapping[str, Take], levels: SourceLevels) -> tuple[Laying, ...]:
-    """Each placed take at the level of the source's dialogue in the scene of its line, in order of time."""
+def layings(
+    placed: Sequence[Placement], takes: Mapping[str, Take], levels: SourceLevels, louder: Mapping[str, float] | None = None
+) -> tuple[Laying, ...]:
+    """Each placed take at the level of the source's dialogue in the scene of its line, in order of time.
+
+    `louder`: by line id, dB that it is said louder than that.
+    """
     made: list[Laying] = []
     for p in placed:
         take = takes[p.id]
-        gain_db = round(min(max(level_at(levels.scenes, p.start - p.shift) - take.loudness, -40.0), 30.0), 2)
+        wanted = level_at(levels.scenes, p.start - p.shift) + (louder or {}).get(p.line, 0.0)
+        gain_db = round(min(max(wanted - take.loudness, -40.0), 30.0), 2)
         made.append(Laying(take.sound, round(p.start * RATE_HZ), round(p.duration * RATE_HZ), gain_db))
     return tuple(sorted(made, key=lambda x: x.start))
 

@@ -1,8 +1,8 @@
-"""Voices: cast, synthesize, hear, shape."""
+"""Takes: synthesize, hear, shape."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +12,12 @@ from polydub.engines.base import Synthesizer, Transcriber
 from polydub.errors import BadEngineOutput, BadSettings
 from polydub.types import (
     HEAR_HZ,
+    PLAIN,
     RATE_HZ,
     Audio,
     Casting,
     Line,
-    Notice,
     Part,
-    Speaker,
     Take,
     Voice,
     seconds,
@@ -26,31 +25,6 @@ from polydub.types import (
 from polydub.work import Work, engine_stage, stage
 
 RATE_STEP = 0.05  # engines are asked for rates in these steps, so that a small move of a line finds its take again
-
-
-@engine_stage("cast", "tts", version=2)
-def cast(work: Work, tts: Synthesizer, speakers: tuple[Speaker, ...], language: str, wishes: Mapping[str, str]) -> Casting:
-    """A voice for each speaker: the wished one by name, else the next of the engine's list, so that all differ.
-
-    A wish for "*" is everybody's; "" wishes for the engine's first voice.
-    """
-    voices = list(tts.voices(language))
-    unknown = sorted(set(wishes) - {s.id for s in speakers} - {"*"})
-    if unknown:
-        known = ", ".join(s.id for s in speakers)
-        raise BadSettings(f"nobody in this film is called {unknown[0]}", f"the speakers are: {known}")
-    chosen: dict[str, Voice] = {}
-    for speaker in speakers:
-        wish = wishes.get(speaker.id, wishes.get("*"))
-        if wish is not None:
-            chosen[speaker.id] = voice(voices, wish or None)
-    free = [voice for voice in voices if voice not in chosen.values()]
-    for number, speaker in enumerate(s for s in speakers if s.id not in chosen):
-        if number >= len(free):
-            text = f"{speaker.id} shares a voice: {len(speakers)} speakers, {len(voices)} different voices in {language}"
-            work.notice(Notice("voice-shared", text))
-        chosen[speaker.id] = (free or voices)[number % len(free or voices)]
-    return Casting(chosen)
 
 
 def voice(voices: Sequence[Voice], name: str | None) -> Voice:
@@ -65,6 +39,28 @@ def part(line: Line, casting: Casting, rate: float = 1.0) -> Part:
     """Exactly what the engine needs to speak `line`."""
     own = casting.lines.get(line.id) or casting.voices[line.speaker]
     return Part(line.text, line.language, own, rate, line.seed, line.expression)
+
+
+def acted(part: Part, features: Collection[str]) -> Part:
+    """`part` as it is asked for of an engine with these features; its expression is what is left to be done to the sound.
+
+    "rate": it is asked for the rate. "pitch": for pitch and range, by the settings that this feature promises: 0 to 99, 50 is
+    the voice's own, 50 more an octave higher, and its movement in proportion to range. "emotion": it is told the emotion.
+    Loudness is left to the mix, so that another one is not spoken anew. Parts without expression stay as they are.
+    """
+    how = part.expression
+    if how == PLAIN:
+        return part
+    left = replace(how, energy_db=0.0, emotion=how.emotion if "emotion" in features else "")
+    rate, voice = part.rate, part.voice
+    if "rate" in features:
+        rate, left = round(part.rate * how.rate, 3), replace(left, rate=1.0)
+    if "pitch" in features:
+        settings = {"pitch": 50.0, "range": 50.0, **voice.settings}
+        settings["pitch"] = round(min(max(settings["pitch"] + how.pitch * 50 / 12, 0), 99))
+        settings["range"] = round(min(max(settings["range"] * how.pitch_range, 0), 99))
+        voice, left = replace(voice, settings=settings), replace(left, pitch=0.0, pitch_range=1.0)
+    return replace(part, rate=rate, voice=voice, expression=left)
 
 
 def engine_rate(rate: float) -> float:
@@ -119,9 +115,11 @@ def pieces(tts: Synthesizer, part: Part, streams: bool) -> Iterator[Audio]:
                 yield audio
 
 
-@engine_stage("synthesize", "tts", version=3)
+@engine_stage("synthesize", "tts", version=4)
 def synthesize(work: Work, tts: Synthesizer, part: Part) -> Recorded:
     """One take, trimmed at both ends, mono at RATE_HZ; a voice with references is cloned.
+
+    What the part's expression wants besides what the engine was asked for (see `acted`) is done to the sound.
 
     What cannot be used at all is spoken again with other seeds. Raises: BadEngineOutput for NaN, silence or nothing, again
     and again; BadSettings where the engine cannot clone.
@@ -138,7 +136,7 @@ def _recorded(work: Work, tts: Synthesizer, part: Part) -> Recorded:
     """One try. Raises as `synthesize`."""
     import numpy as np
 
-    from polydub.audio import loudness, match, signal, takes, trim
+    from polydub.audio import loudness, match, repitch, signal, stretch, takes, trim
     from polydub.media.flac import write_flac
     from polydub.text import durations
 
@@ -147,12 +145,16 @@ def _recorded(work: Work, tts: Synthesizer, part: Part) -> Recorded:
         raise BadEngineOutput("the speech engine gave sound that is not finite", "try another voice or engine")
     mono = signal.resample(audio.samples.mean(axis=0, keepdims=True, dtype=np.float32), audio.rate_hz, RATE_HZ)
     mono = match.toned(mono, RATE_HZ, part.voice.tone)
+    how = part.expression
+    mono = repitch.repitched(mono, RATE_HZ, how.pitch, how.pitch_range)
     start, end = trim.trim(mono[0], RATE_HZ)
     if end <= start:
         raise BadEngineOutput(f"the speech engine gave no sound for {len(part.text)} characters", "try another voice or engine")
     expected_s = durations.predict(durations.prior(part.language), part.text, part.language) / part.rate
     doubts = takes.doubts(takes.Take(mono[0], RATE_HZ, start, end), expected_s)
     spoken = trim.shape(mono[0], start, end)[np.newaxis]
+    if how.rate != 1:
+        spoken = stretch.stretch(spoken, round(spoken.shape[1] / how.rate / trim.MILLISECOND) * trim.MILLISECOND)
     file = work.scratch / "take.flac"
     write_flac(file, spoken)
     level = round(loudness.whole(spoken), 2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from polydub import languages
 from polydub.engines.base import Answered, Batch, Info, Options, Rephraser, Request, Translator, Usage
 from polydub.errors import BadEngineOutput, BadInput
+from polydub.text import tags
 from polydub.text.glossary import Entry
 from polydub.types import Artifact, Line, Notice, Script, Segment, Source, Span, Speaker, Track, Wordings
 from polydub.wants import Texts
@@ -29,7 +30,7 @@ class Given:
 
     Attributes: texts: target texts by segment id; ids without one are to be translated. timed: False = nobody told when it
     is said; the segments lie over the film by the length of their texts. written: a person wrote the script, nobody heard it.
-    wordings: other lengths of the target texts, by id, where they were given too.
+    wordings: other lengths of the target texts, by id, where they were given too. marks: how it is said (`text.tags`), by id.
     """
 
     script: Script
@@ -37,9 +38,10 @@ class Given:
     timed: bool = True
     written: bool = False
     wordings: Mapping[str, Wordings] = field(default_factory=dict[str, Wordings])
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
 
 
-@stage("read-script", version=4)
+@stage("read-script", version=5)
 def read_script(work: Work, source: Source, texts: Texts, source_language: str, target: str) -> Given:
     """The script and the translations that were given as files or lie in the container as subtitle tracks."""
     from polydub.text.pairing import pair
@@ -72,7 +74,21 @@ def read_script(work: Work, source: Source, texts: Texts, source_language: str, 
     known = translation.wordings if translation else dict[str, Wordings]()
     wordings = {id_: known[text] for id_, text in paired.texts.items() if text in known}
     script = Script(language or "und", segments, who(segments))
-    return Given(script, dict(paired.texts), timed, transcript is not None, wordings)
+    return unmarked(Given(script, dict(paired.texts), timed, transcript is not None, wordings))
+
+
+def unmarked(given: Given) -> Given:
+    """`given` without marks such as [angry] in its texts: `marks` tells them, those of a target text before the source's."""
+    said = {s.id: tags.read(s.text) for s in given.script.segments if s.kind == "speech"}
+    texts = {id_: tags.read(text) for id_, text in given.texts.items()}
+    found = {id_: marks for id_, one in said.items() if (marks := texts.get(id_, one).marks or one.marks)}
+    segments = tuple(replace(s, text=said[s.id].text) if s.id in said else s for s in given.script.segments)
+    wordings = {
+        id_: replace(w, normal=tags.read(w.normal).text, short=tags.read(w.short).text, long=tags.read(w.long).text)
+        for id_, w in given.wordings.items()
+    }
+    plain = {id_: one.text for id_, one in texts.items()}
+    return replace(given, script=replace(given.script, segments=segments), texts=plain, wordings=wordings, marks=found)
 
 
 def _file(work: Work, artifact: Artifact | None, role: str) -> Parsed | None:
@@ -172,7 +188,8 @@ def renumbered(given: Given, ids: Sequence[str]) -> Given:
     segments = tuple(replace(s, id=new[s.id]) for s in given.script.segments)
     texts = {new[id_]: text for id_, text in given.texts.items()}
     wordings = {new[id_]: several for id_, several in given.wordings.items()}
-    return replace(given, script=replace(given.script, segments=segments), texts=texts, wordings=wordings)
+    marks = {new[id_]: names for id_, names in given.marks.items()}
+    return replace(given, script=replace(given.script, segments=segments), texts=texts, wordings=wordings, marks=marks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,17 @@ class Command:
     more: Mapping[str, str]
 
 
+def seen(device: str) -> Mapping[str, str]:
+    """The environment by which a program that chooses its device itself takes this one: it sees no other card."""
+    kind, _, number = device.partition(":")
+    if kind == "cpu":
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    if not number:
+        return {}
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")  # of which `number` is one
+    return {"CUDA_VISIBLE_DEVICES": shown[int(number)].strip() if int(number) < len(shown) and shown != [""] else number}
+
+
 def run(command: Command, tick: Callable[[], None]) -> str:
     """Runs it to its end; returns the last lines that it wrote. Its process group is ended whatever happens.
 

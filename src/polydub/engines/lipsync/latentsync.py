@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field
 
 from polydub.engines.base import Availability, Engine, Info, Weights
-from polydub.engines.lipsync.job import CheckoutOptions, Command, Job, checked, read_job, run, state_of
+from polydub.engines.lipsync.job import CheckoutOptions, Command, Job, checked, read_job, run, seen, state_of
 
 PROGRAM = Path("scripts/inference.py")
 REMARK = "the face detector that its checkpoints bring (InsightFace's models) is for non-commercial research"
@@ -44,13 +44,13 @@ def arguments(options: LatentSyncOptions, job: Job) -> list[str]:
 class LatentSync:
     """A LipSyncer."""
 
-    def __init__(self, options: LatentSyncOptions) -> None:
-        self._options = options
+    def __init__(self, options: LatentSyncOptions, device: str) -> None:
+        self._options, self._device = options, device
 
     def sync(self, job: Path, tick: Callable[[], None]) -> None:
         """As the Protocol says; the result has 25 frames a second."""
         read, o = read_job(job), self._options
-        more = {"PYTHONPATH": str(o.home), "PYTHONNOUSERSITE": "1"}
+        more = {"PYTHONPATH": str(o.home), "PYTHONNOUSERSITE": "1", **seen(self._device)}
         limit_s = o.timeout_s + o.per_second_s * read.seconds
         run(Command("latentsync", arguments(o, read), o.home, limit_s, more), tick)
 
@@ -61,8 +61,8 @@ def _check(options: LatentSyncOptions) -> Availability:
 
 
 @contextmanager
-def _load(options: LatentSyncOptions, _weights: Weights, _device: str) -> Generator[LatentSync]:
-    yield LatentSync(options)
+def _load(options: LatentSyncOptions, _weights: Weights, device: str) -> Generator[LatentSync]:
+    yield LatentSync(options, device)
 
 
 ENGINE = Engine(

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import Field
 
 from polydub.engines.base import Availability, Engine, Info, Weights
-from polydub.engines.lipsync.job import CheckoutOptions, Command, Job, checked, read_job, run, state_of
+from polydub.engines.lipsync.job import CheckoutOptions, Command, Job, checked, read_job, run, seen, state_of
 from polydub.errors import EngineFailed
 
 PROGRAM = Path("scripts/inference.py")
@@ -52,14 +52,14 @@ def arguments(options: MuseTalkOptions, job: Job) -> list[str]:
 class MuseTalk:
     """A LipSyncer."""
 
-    def __init__(self, options: MuseTalkOptions) -> None:
-        self._options = options
+    def __init__(self, options: MuseTalkOptions, device: str) -> None:
+        self._options, self._device = options, device
 
     def sync(self, job: Path, tick: Callable[[], None]) -> None:
         """As the Protocol says. Raises: EngineFailed with what it printed where it wrote nothing, though it ended well."""
         read, o = read_job(job), self._options
         (read.work / "job.yaml").write_text(configuration(read), encoding="utf-8")
-        more = {"PYTHONPATH": str(o.home), "PYTHONNOUSERSITE": "1"}
+        more = {"PYTHONPATH": str(o.home), "PYTHONNOUSERSITE": "1", **seen(self._device)}
         limit_s = o.timeout_s + o.per_second_s * read.seconds
         said = run(Command("musetalk", arguments(o, read), o.home, limit_s, more), tick)
         found = sorted((read.work / "results").rglob(RESULT))
@@ -74,8 +74,8 @@ def _check(options: MuseTalkOptions) -> Availability:
 
 
 @contextmanager
-def _load(options: MuseTalkOptions, _weights: Weights, _device: str) -> Generator[MuseTalk]:
-    yield MuseTalk(options)
+def _load(options: MuseTalkOptions, _weights: Weights, device: str) -> Generator[MuseTalk]:
+    yield MuseTalk(options, device)
 
 
 ENGINE = Engine(

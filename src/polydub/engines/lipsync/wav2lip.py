@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from polydub.engines.base import Availability, Engine, Info, Weights
-from polydub.engines.lipsync.job import CheckoutOptions, Command, Job, checked, read_job, run, state_of
+from polydub.engines.lipsync.job import CheckoutOptions, Command, Job, checked, read_job, run, seen, state_of
 
 PROGRAM = Path("inference.py")
 DETECTOR = Path("face_detection/detection/sfd/s3fd.pth")
@@ -47,15 +47,15 @@ def arguments(options: Wav2LipOptions, job: Job) -> list[str]:
 class Wav2Lip:
     """A LipSyncer."""
 
-    def __init__(self, options: Wav2LipOptions) -> None:
-        self._options = options
+    def __init__(self, options: Wav2LipOptions, device: str) -> None:
+        self._options, self._device = options, device
 
     def sync(self, job: Path, tick: Callable[[], None]) -> None:
         """As the Protocol says. It runs in the job's folder, so that two jobs do not share its `temp`."""
         read, o = read_job(job), self._options
         (read.work / "temp").mkdir(exist_ok=True)
         (read.work / "results").mkdir(exist_ok=True)
-        more = {"PYTHONPATH": str(o.home), "PYTHONNOUSERSITE": "1"}
+        more = {"PYTHONPATH": str(o.home), "PYTHONNOUSERSITE": "1", **seen(self._device)}
         limit_s = o.timeout_s + o.per_second_s * read.seconds
         run(Command("wav2lip", arguments(o, read), read.work, limit_s, more), tick)
 
@@ -66,8 +66,8 @@ def _check(options: Wav2LipOptions) -> Availability:
 
 
 @contextmanager
-def _load(options: Wav2LipOptions, _weights: Weights, _device: str) -> Generator[Wav2Lip]:
-    yield Wav2Lip(options)
+def _load(options: Wav2LipOptions, _weights: Weights, device: str) -> Generator[Wav2Lip]:
+    yield Wav2Lip(options, device)
 
 
 ENGINE = Engine(

@@ -40,8 +40,11 @@ STREAMED = frozenset({"transcribe", "stream"})  # methods of the Protocols that 
 class Sidecar:
     """An engine in a process of its own that is started again when it dies. Thread-safe.
 
-    It has the methods of its kind's Protocol, as far as the engine has them, and its `calibration`.
+    It has the methods of its kind's Protocol, as far as the engine has them, and its `calibration`. `remark`: what a user
+    should know of how it works now; "" = nothing.
     """
+
+    remark = ""
 
     def __init__(self, start: Start) -> None:
         self._start = start
@@ -59,9 +62,15 @@ class Sidecar:
         return partial(self._stream if name in STREAMED else self._call, name)
 
     def begin(self) -> None:
-        """Loads the engine. Raises: EngineFailed when the process dies; PolydubError as the engine raised it."""
+        """Loads the engine. Raises: EngineFailed when the process dies twice; PolydubError as the engine raised it."""
         try:
-            self._running()
+            try:
+                self._running()
+            except Died as died:
+                if self._closed:
+                    raise
+                self._lessen(died)
+                self._running()
         except Died as died:
             raise died.told(self._start) from died
 
@@ -104,6 +113,7 @@ class Sidecar:
             less = smaller(self._start.options) if died.memory else None
             if less is not None:
                 self._start = replace(self._start, options=less)
+                self.remark = f"{self._start.name} ran out of memory, and works in smaller batches from now on"
         how = " with smaller batches" if less else ""
         log.warning("%s %s; starting it again%s", self._start.name, died.reason, how)
 

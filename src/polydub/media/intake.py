@@ -1,0 +1,128 @@
+"""A film as it comes: its sound sample by sample, its picture in parts that begin at key frames and are not encoded anew."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from polydub.errors import UnreadableMedia
+from polydub.media.feeding import Feed
+from polydub.media.program import SAFE_INPUT, Child, Limits, on_film_clock
+from polydub.types import RATE_HZ, Samples, Source, Track, seconds
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+PART_S = 2.0  # a part of the picture ends at the first key frame after so long
+_SHIFT_S = 10.0  # pictures that are decoded before time 0 would be moved otherwise
+_ENDLESS = Limits(seconds=1e7, cpu_seconds=10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class PicturePart:
+    """Copied pictures: an MP4 file, and when its first picture is shown and its last one ends, seconds of the film."""
+
+    path: Path
+    start: float
+    end: float
+
+
+class Intake:
+    """One ffmpeg that reads a film once, no faster than its sound is taken. A context manager."""
+
+    def __init__(self, source: Source, track: Track, layout: str, folder: Path, came: Path | Feed) -> None:
+        """`track`: the sound. `layout`: ffmpeg's name. `folder`: for the parts. `came`: from `safe_link`, or a feed."""
+        from polydub.audio import layouts
+
+        self._feed = came if isinstance(came, Feed) else None
+        self._folder, self._channels = folder, len(layouts.channels(layout))
+        self._picture = next(iter(source.of("video")), None)
+        opened = on_film_clock(came, source.start) if isinstance(came, Path) else _from_pipe(source.start)
+        arguments = [*opened, *_sound(track, layout), *self._pictures()]
+        self._child = Child(arguments, "reading", _ENDLESS, feed=self._feed.descriptor if self._feed else None)
+        self._given = 0
+        if self._feed:
+            os.close(self._feed.descriptor)
+            self._feed.start()
+
+    def __enter__(self) -> Intake:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._feed:
+            self._feed.close()
+        self._child.__exit__(None, None, None)
+
+    @property
+    def channels(self) -> int:
+        """Of the sound."""
+        return self._channels
+
+    def read(self, frames: int) -> Samples:
+        """The next `frames` samples, (channels, frames); fewer only at the end of the sound."""
+        import numpy as np
+
+        raw = np.empty((frames, self._channels), np.float32)
+        count = cast("BufferedReader", self._child.output).readinto(raw.data.cast("B")) // (4 * self._channels)
+        return np.nan_to_num(np.ascontiguousarray(raw[:count].T), copy=False, posinf=0.0, neginf=0.0)
+
+    def drain(self) -> None:
+        """Reads to the end, so that all of the picture is there."""
+        while self.read(RATE_HZ).shape[1]:
+            pass
+        self.finish()
+
+    def finish(self) -> str:
+        """At the end: what ffmpeg complained of last, "" = nothing. Raises: Cancelled, StoreError, EngineFailed."""
+        with contextlib.suppress(UnreadableMedia):  # of a damaged file what could be read counts
+            self._child.finish()
+        return self._child.complaint()
+
+    def parts(self) -> Iterator[PicturePart]:
+        """The finished parts of the picture that have not been given yet, in order."""
+        if self._picture is None:
+            return
+        listed = self._folder / "parts.csv"
+        text = listed.read_text() if listed.exists() else ""
+        for line in text[: text.rfind("\n") + 1].splitlines()[self._given :]:
+            name, start, end = line.split(",")
+            begins = self._picture.start if self._given == 0 else float(start) - _SHIFT_S  # of the first, ffmpeg tells 0
+            self._given += 1
+            yield PicturePart(self._folder / name, round(begins, 6), seconds(float(end) - _SHIFT_S))
+
+    def pictured(self) -> float:
+        """When the last finished part of the picture ends, seconds of the film; 0.0 without one."""
+        listed = self._folder / "parts.csv"
+        rows = listed.read_text().split() if listed.exists() else []
+        return float(rows[-1].split(",")[2]) - _SHIFT_S if rows else 0.0
+
+    def _pictures(self) -> list[str]:
+        if self._picture is None:
+            return []
+        small = "movflags=frag_keyframe+empty_moov+default_base_moof:use_editlist=0"
+        return [
+            *("-map", f"0:{self._picture.index}", "-c:v", "copy", "-fflags", "+bitexact", "-flags:v", "+bitexact"),
+            *("-output_ts_offset", f"{_SHIFT_S:g}", "-f", "segment", "-segment_time", f"{PART_S:g}"),
+            *("-segment_format", "mp4", "-segment_format_options", small),
+            *("-segment_list", f"{self._folder / 'parts.csv'}", "-segment_list_type", "csv"),
+            f"{self._folder}/part-%06d.mp4",
+        ]
+
+
+def _from_pipe(start: float) -> list[str]:
+    return ["-copyts", "-itsoffset", f"{-start:.6f}", *SAFE_INPUT, "-i", "pipe:0"]
+
+
+def _sound(track: Track, layout: str) -> list[str]:
+    # as in media.decode: one graph that is built anew when the stream changes, one that keeps the time
+    shape = f"aresample={RATE_HZ}:rematrix_maxval=1,aformat=sample_fmts=flt:channel_layouts={layout}"
+    clock = f"aresample={RATE_HZ}:async=1:first_pts=0:min_comp=0.00002:min_hard_comp=0.03"
+    return [
+        *("-map", f"0:{track.index}", "-af", shape, "-c:a", "pcm_f32le", "-f", "null", "-"),
+        *("-dec", "0:0", "-filter_complex", f"[dec:0]{clock}[sound]"),
+        *("-map", "[sound]", "-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"),
+    ]

@@ -1,0 +1,102 @@
+"""Who speaks in a recording: portraits and references of its speakers, for the character book, without a dub."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polydub import listening
+from polydub.choosing import Chooser, Person, check_choices
+from polydub.dubbing import Ears, Job, check_file, wanted
+from polydub.engines.registry import UNKNOWN
+from polydub.errors import BadInput, NoSpeech
+from polydub.runner import How, Run
+from polydub.stages import listen, match, references
+from polydub.stages.match import Portrait
+from polydub.store import Store
+from polydub.types import Turn
+from polydub.wants import Wanted
+
+if TYPE_CHECKING:
+    from polydub.config import Loaded
+
+MAIN = 0.9  # share of the speech from which other speakers are taken for mistakes of the diarization
+ALONE = "speaker"  # name of the only one
+
+
+@dataclass(frozen=True)
+class Sitter:
+    """One who speaks in a file. seconds: of speech. sound: 2 to 15 s of it, mono FLAC; None where it does not make them."""
+
+    speaker: str
+    portrait: Portrait
+    seconds: float
+    sound: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where files are listened to. `run.tools["embedding"]` is chosen."""
+
+    run: Run
+    choose: Chooser
+    loaded: Loaded
+
+    def sitters(self, file: Path, *, sounds: bool = False) -> list[Sitter]:
+        """Who speaks in `file`, those who speak most first. Raises: BadInput, NoSpeech, and what engines raise."""
+        check_file(file)
+        run = self.run
+        want = wanted("und", Job(file), self.loaded, run.store)
+        source = run.step(listen.probe, run.adopt(file))
+        ear = listening.detect(run, run.start(listen.extract, source, listen.audio_track(source, want.audio_track)).result())
+        turns = self._turns(ear, want)
+        if not turns:
+            raise NoSpeech(f"nobody speaks in {file}", "give a recording in which somebody does")
+        speakers = sorted({t.speaker for t in turns})
+        excerpts = [match.best_excerpts(turns, ear.close, name) for name in speakers]
+        portraits = run.map(match.portray, excerpts)
+        cut: dict[str, bytes | None] = {}
+        if sounds:
+            film = references.Film(ear.heard.sound)
+            sitting = [references.sitter(turns, ear.close.spans, name, film) for name in speakers]
+            made = run.map(references.reference, sitting, ear.heard.sound.layout)
+            cut = {n: run.store.path(m.sound).read_bytes() if m.sound else None for n, m in zip(speakers, made, strict=True)}
+        lengths = {n: round(sum(t.duration for t in turns if t.speaker == n), 3) for n in speakers}
+        found = [Sitter(n, p, lengths[n], cut.get(n)) for n, p in zip(speakers, portraits, strict=True)]
+        return sorted(found, key=lambda one: (-one.seconds, one.speaker))
+
+    def _turns(self, ear: listening.Ear, want: Wanted) -> tuple[Turn, ...]:
+        if want.listening.speakers == (1, 1) or not want.listening.diarize:
+            return tuple(Turn(s.start, s.end, ALONE) for s in ear.close.spans)
+        self.choose(self.run, {"diarization": UNKNOWN})
+        return listening.start_diarization(self.run, ear, want.listening.speakers).result().turns
+
+
+@contextmanager
+def listening_desk(loaded: Loaded, ears: Ears) -> Generator[Desk]:
+    """Opens what listening needs. Raises: BadSettings, and what choosing engines raises."""
+    check_choices(loaded.settings)
+    settings = loaded.settings
+    with ExitStack() as stack:
+        store = Store(settings.store or settings.output / ".polydub")
+        stack.callback(store.close)
+        run = stack.enter_context(Run(store, store.folder, How(settings.threads, settings.strict, ears.progress)))
+        choose = Chooser(loaded, {}, Person(ears.ask, ears.progress))
+        choose(run, {"vad": UNKNOWN, "embedding": UNKNOWN})
+        yield Desk(run, choose, loaded)
+
+
+def main_speaker(file: Path, sitters: list[Sitter], wanted: str = "") -> Sitter:
+    """The one that is meant: `wanted`, else who speaks nearly all the time. Raises: BadInput."""
+    told = ", ".join(f"{one.speaker} ({one.seconds:.0f} s)" for one in sitters)
+    if wanted:
+        for one in sitters:
+            if one.speaker == wanted:
+                return one
+        raise BadInput(f"there is no speaker {wanted!r} in {file}", f"there are: {told}")
+    if sitters[0].seconds < MAIN * sum(one.seconds for one in sitters):
+        raise BadInput(f"several people speak in {file}: {told}", "name one with --speaker; if it is one: --speakers 1")
+    return sitters[0]

@@ -1,0 +1,71 @@
+"""Voices that somebody wishes for: recordings by their path, voices of the library by name, a folder with one per speaker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from polydub.errors import BadInput
+from polydub.store import Store
+from polydub.types import Artifact
+from polydub.voices import library
+from polydub.voices.library import Library, LibraryVoice, Reference
+from polydub.voices.manifest import folded
+
+GIVEN = frozenset({".wav", ".flac", ".mp3"})  # in a folder with a recording of each speaker
+PART_OF_NAME = 3  # characters from which a part of a name means a voice of the library: "es" is a voice of engines
+
+
+def recorded(names: Iterable[str], home: Path, store: Store) -> dict[str, tuple[Artifact, ...]]:
+    """What is known of `names` as recordings in the store: mono FLAC, as engines get them.
+
+    A name is the path of a recording or a voice of the library in `home`; of any other, which an engine may know, nothing is
+    told. Raises: BadInput for a recording that is not there or cannot be used; BadSettings where a name means several voices.
+    """
+    found: dict[str, tuple[Artifact, ...]] = {}
+    shelf: Library | None = None
+    for name in sorted({name for name in names if name}):
+        path = Path(name).expanduser()
+        if path.suffix.lower() in library.SOUNDS or path.is_file():
+            found[name] = _recording(path, store)
+            continue
+        shelf = shelf or library.read(home)
+        if (voice := _kept(shelf, name)) is not None:
+            found[name] = library.references(voice, store)
+    return found
+
+
+def given(folder: Path | None, store: Store) -> dict[str, tuple[Artifact, ...]]:
+    """The recordings SPEAKER.wav, .flac and .mp3 of a folder, by speaker as the files are called; none without a folder.
+
+    Raises: BadInput for a folder that is not there, a recording that cannot be used, and two of one speaker.
+    """
+    if folder is None:
+        return {}
+    try:
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in GIVEN and p.is_file() and p.name[0] != ".")
+    except OSError as error:
+        text = f"the folder of recordings {folder} cannot be read: {error.strerror or error}"
+        raise BadInput(text, "check --voice-ref-dir") from error
+    first: dict[str, Path] = {}
+    for path in files:
+        other = first.setdefault(path.stem.casefold(), path)
+        if other is not path:
+            raise BadInput(
+                f"{folder} has two recordings of {path.stem}: {other.name} and {path.name}", "leave one of them there"
+            )
+    return {path.stem: _recording(path, store) for path in files}
+
+
+def _recording(path: Path, store: Store) -> tuple[Artifact, ...]:
+    if not path.is_file():
+        raise BadInput(f"there is no recording {path}", "check the name")
+    return library.references(LibraryVoice(path.stem, "und", (Reference(path),)), store)
+
+
+def _kept(shelf: Library, name: str) -> LibraryVoice | None:
+    """The voice of the library that a name means, which may be a part of its name if that is not too short."""
+    wanted = folded(name)
+    whole = any(wanted in (folded(v.name), folded(v.origin)) for v in shelf.voices) or shelf.leads_to(name) != name
+    damaged = wanted in map(folded, shelf.damaged)
+    return shelf.get(name) if whole or damaged or len(wanted) >= PART_OF_NAME else None
