@@ -81,7 +81,8 @@ ROOMS: Mapping[str, set[str]] = {
     "calls": BASE | {"work", "store"},
     "runner": BASE | {"calls", "work", "store", "engines.base", "engines"},
     "stages": CORE | {"media", "engines.base", "work", "runner", "wants"},
-    "voices": CORE | {"media", "engines.base", "work", "runner", "wants", "store", "project"},
+    "voices": CORE | {"media", "engines.base", "work", "runner", "wants", "store", "project", "voices.api"},
+    "voices.api": WHOLE,  # functions for programs, which nothing here but the package itself imports
     "report": CORE | {"media", "wants"},
     "report.files": STORY | {"", "report", "pipeline"},
     "evaluate": CORE | {"media", "report"},

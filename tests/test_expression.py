@@ -19,6 +19,8 @@ from polydub import acting, config
 from polydub.dubbing import Ears, Job, dub_film, wanted
 from polydub.engines.pool import EnginePool
 from polydub.engines.tts.espeak import ENGINE
+from polydub.review import operations
+from polydub.review.reading import Reviewed
 from polydub.stages import speak
 from polydub.store import Store
 from polydub.types import PLAIN, Expression, Line, Part, Voice
@@ -196,6 +198,19 @@ def test_lines_are_said_as_in_the_original_and_remembered(acted_film: Film, tts:
     assert not debugged(acted_film, wish)
     weaker = debugged(acted_film, wish | {"expressive_strength": 0.3})
     assert "synthesize" in weaker and "prosody" not in weaker, "what was measured does not know what is made of it"
+
+
+def test_what_a_person_corrects_changes_how_no_other_line_is_said(acted_film: Film) -> None:
+    plain = {"tts": "fake", "diarization": "none", "voice_mode": "preset"}
+    wish = plain | {"expressive": "source", "expressive_strength": 1.0}
+    debugged(acted_film, wish)
+    before = facts(acted_film)
+    dub = Reviewed(acted_film.project, "es")
+    operations.edit(dub, "2", {"source_text": "Nobody."})
+    operations.split(dub, "4", ("Uno dos", "tres cuatro"))
+    assert "prosody" not in debugged(acted_film, wish)
+    after = facts(acted_film)
+    assert {id_: after[id_]["said"] for id_ in before} == {id_: one["said"] for id_, one in before.items()}
 
 
 def test_a_speaker_of_whom_little_is_heard_speaks_plainly_and_that_is_told(film: Films) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from polydub import edits, overlay
+from polydub import edits, overlay, performed
 from polydub.edits import Edits, LineEdit, Lock, Manner, Merge, SpeakerEdit, Split, Version
 from polydub.overlay import Laid
 from polydub.runner import Run
-from polydub.spoken import Spoken
+from polydub.spoken import Spoken, SpokenFilm
 from polydub.stages.translate import Given
 from polydub.store import Store
 from polydub.types import Artifact, Line, Phrase, Placement, Script, Segment, Span, Speaker, Take, Word
@@ -247,6 +247,29 @@ def test_a_lock_whose_recording_is_gone_is_told(desk: Desk) -> None:
 def test_a_lock_that_was_not_rendered_yet_will_hold_what_is_set(desk: Desk) -> None:
     laid = desk.lay(locked(None).with_line("3", LineEdit(text="mío")))
     assert (by_id(laid)["3"].text, laid.held, laid.locks) == ("mío", {}, {"3": "3"})
+
+
+def test_a_lock_that_waits_for_a_render_fixes_nothing_yet(desk: Desk) -> None:
+    version = Version(number=2, when=edits.now(), why="", spoken=desk.spoken(LINES[2], "dos"))
+    chosen = locked(None).with_take("3", version).with_line("3", LineEdit(text="dos", take=2, end=6.5))
+    held = desk.lay(chosen).held["3"]
+    assert (held.takes, held.ends) == (version.spoken.takes, True)
+    corrected = by_id(desk.lay(locked(None).with_line("3", LineEdit(source_text="other words"))))["3"]
+    assert corrected.text == "[new] other words"
+
+
+def test_locks_that_change_their_numbers_all_stay(desk: Desk) -> None:
+    """Lock 2 goes to the line that is 3 now, and lock 3 to 4."""
+    spoken = {x.id: desk.spoken(x) for x in LINES[1:3]}
+    book = EMPTY
+    for id_, one in spoken.items():
+        book = book.with_lock(id_, Lock(when=edits.now(), spoken=one))
+    later = tuple(replace(x, id=str(int(x.id) + 1)) for x in LINES)
+    laid = desk.lay(book, later)
+    assert laid.locks == {"3": "2", "4": "3"}
+    film = SpokenFilm(revision=0, next_id=9, film_s=10.0, written=later, lines={})
+    kept = performed.recorded(book, book, film, {lock: line for line, lock in laid.locks.items()})
+    assert {id_: lock.spoken for id_, lock in kept.locks.items()} == {"3": spoken["2"], "4": spoken["3"]}
 
 
 def test_a_chosen_take_brings_its_recording_as_long_as_the_line_says_that(desk: Desk) -> None:

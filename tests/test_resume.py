@@ -88,6 +88,9 @@ CASES = {
             *("lip-parts", "lip-encode", "lip-join"),
         ),
     ),
+    "cloned": Case(
+        {"tts": "fake", "voice_mode": "clone", "speakers": "2", "separation": "none", "download": "no"}, ("reference",)
+    ),
     "matched": Case(
         {"tts": "espeak-ng", "speakers": "2", "separation": "none", "download": "no"},
         ("portray", "audition", "near", "choose-voices"),
@@ -118,7 +121,12 @@ def kill(film: Film, case: str, *moment: str) -> None:
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Film]:
     """Films in which people talk; one has a transcript."""
     made: dict[str, Film] = {}
-    for name, said, pause_s in (("heard", DIALOGUE, 3.6), ("aligned", DIALOGUE[:2], 0.8), ("matched", DIALOGUE[:2], 0.8)):
+    for name, said, pause_s in (
+        ("heard", DIALOGUE, 3.6),
+        ("aligned", DIALOGUE[:2], 0.8),
+        ("cloned", DIALOGUE[:4], 0.8),
+        ("matched", DIALOGUE[:2], 0.8),
+    ):
         folder = tmp_path_factory.mktemp(name)
         made[name] = Film(folder, folder / "film.mkv")
         cues = spoken_film(made[name].media, said, pause_s)

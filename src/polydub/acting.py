@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from polydub.audio import prosody
 from polydub.audio.prosody import Told, Usual
-from polydub.listening import Listened
 from polydub.runner import Run
 from polydub.slowing import Footage
 from polydub.spans import bridged
@@ -41,7 +40,7 @@ def expressed(run: Run, film: Footage, want: Wanted) -> Footage:
     """
     how, given = want.acting, film.listened.given
     listens = how.mode in ("source", "auto") and how.strength > 0
-    heard = _hear(run, film.listened) if listens else _Heard()
+    heard = _hear(run, film) if listens else _Heard()
     lines: list[Line] = []
     acted: dict[str, Acted] = {}
     for line in film.lines:
@@ -94,8 +93,12 @@ def _segment_of(line: Line, heard: _Heard) -> str:
     return near.id if line.overlap(near) >= SAME_TIME * line.duration > 0 else line.id
 
 
-def _hear(run: Run, listened: Listened) -> _Heard:
-    """What the original's own lines measure, whatever a person has since changed in them; what cannot be told is a notice."""
+def _hear(run: Run, film: Footage) -> _Heard:
+    """What the original's own lines measure, whatever a person has since changed in them; what cannot be told is a notice.
+
+    A line that somebody else is said to speak is measured against what is usual for that one, whose usual stays as it was.
+    """
+    listened = film.as_heard[0]
     if listened.ear is None:
         text = "nobody listened to the film, so its lines are not said as in the original"
         run.note(Notice("expression-unheard", text))
@@ -114,6 +117,8 @@ def _hear(run: Run, listened: Listened) -> _Heard:
     ]
     usual = prosody.usual(told)
     _note(run, [s.id for s in script.speakers], usual, apart=apart)
+    speakers = {line.id: line.speaker for line in film.lines}
+    told = [replace(one, speaker=speakers.get(one.id, one.speaker)) for one in told]
     departures = prosody.deviations(told, usual)
     return _Heard({one.id: one for one in told}, usual, departures, 1.0 if apart else UNSEPARATED)
 

@@ -65,6 +65,15 @@ def read_text(file: Path) -> str:
         raise BadInput(f"{file} is not UTF-8 text", "convert it to UTF-8 first") from error
 
 
+def form_of(out: Path) -> str:
+    """The format that the ending of a file names. Raises BadSettings for another one."""
+    form = out.suffix.lower()[1:]
+    if form not in sounds.FORMS:
+        endings = ", ".join(f".{form}" for form in sounds.FORMS)
+        raise BadSettings(f"{out.name} has none of the endings {endings}", "choose one of them, such as speech.wav")
+    return form
+
+
 def speak_text(utterance: Utterance, loaded: Loaded, out: Path | BinaryIO, form: str = "wav", stream: bool = False) -> Spoken:
     """Speaks into a file of one of `sounds.FORMS`, at the engine's own sample rate where the format has it.
 
@@ -72,6 +81,8 @@ def speak_text(utterance: Utterance, loaded: Loaded, out: Path | BinaryIO, form:
     always is. A voice of the library is cloned by an engine that can; else the nearest voice of the engine speaks, which is a
     notice. Where no language is set that of the voice is taken. Raises: BadSettings, BadInput, EngineFailed.
     """
+    if not utterance.text.strip():
+        raise BadInput("there is no text to speak", 'give it in quotes: polydub speak "Hello." --to en')
     if stream and form not in sounds.STREAMED:
         raise BadSettings(f"{form} cannot be streamed", f"choose one of: {', '.join(sounds.STREAMED)}")
     if not 0.5 <= utterance.rate <= 2:
@@ -342,6 +353,13 @@ def hear(paths: Sequence[Path], loaded: Loaded) -> tuple[Heard, ...]:
                 speech = quality.speech_in(sound, detector)
                 told.append(Heard(path, _trimmed(sound, speech), quality.judged(sound, speech, ear)))
         return tuple(told)
+
+
+def check_usable(heard: Sequence[Heard]) -> None:
+    """Raises BadInput when one of the recordings is hardly of use."""
+    if hopeless := [one.path.name for one in heard if one.quality.hopeless]:
+        hint = "give 6 to 15 s of clean speech by one person, or keep it all the same with --force"
+        raise BadInput(f"no voice can be made from {', '.join(hopeless)}", hint)
 
 
 def _trimmed(sound: Audio, speech: Sequence[Span]) -> Audio:

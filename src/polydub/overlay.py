@@ -48,11 +48,11 @@ def laid_over(run: Run, given: Given, written: Sequence[Line], anew: Anew) -> La
         return Laid(given, tuple(written), tuple(written), tuple(written), {}, {}, given)
     lines, notices = current(written, book)
     lines = _translated(lines, given, book, anew)
-    locked = _locked(lines, written, book)
+    locked = _locked(lines, book)
     run.note(*notices, *locked.notices)
     held = {id_: held for id_, lock in locked.found.items() if (held := _recording(run, id_, book.locks[lock].spoken))}
     for line in locked.lines:
-        if line.id not in locked.found and (own := _held(run, line, book.line(line.id), book)):
+        if not _fixed(book, locked.found.get(line.id)) and (own := _held(run, line, book.line(line.id), book)):
             held[line.id] = own
     spans = {x.id: (x.start, x.end) for x in cut(written, book)[0]}
     sources = tuple(replace(x, start=spans[x.id][0], end=spans[x.id][1]) for x in locked.lines)
@@ -68,7 +68,7 @@ def current(written: Sequence[Line], book: Edits) -> tuple[tuple[Line, ...], tup
     """The lines with what a person has set, before locks, in order of time; and what could not be laid over any."""
     lines, notices = cut(written, book)
     by_id = {x.id: x for x in lines}
-    gone = [id_ for id_ in (*book.lines, *book.speakers) if id_ in book.lines and id_ not in by_id]
+    gone = [id_ for id_ in book.lines if id_ not in by_id]
     if gone:
         first = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
         text = f"what was set of line{'s' * (len(gone) > 1)} {first} waits: there is no such line any more"
@@ -140,7 +140,7 @@ def _translated(lines: Sequence[Line], given: Given, book: Edits, anew: Anew) ->
     made: list[Line] = []
     for x in lines:
         edit = book.line(x.id)
-        if edit.source_text is None or edit.text is not None or x.given or x.id in book.locks:
+        if edit.source_text is None or edit.text is not None or x.given or _fixed(book, x.id):
             made.append(x)
             continue
         alone = Segment(x.start, x.end, x.id, x.speaker, x.source_text)
@@ -162,10 +162,16 @@ class _Locked:
     notices: tuple[Notice, ...]
 
 
-def _locked(lines: Sequence[Line], written: Sequence[Line], book: Edits) -> _Locked:
+def _fixed(book: Edits, lock: str | None) -> bool:
+    """Whether there is a lock of that id that holds how its line was spoken; one that waits for a render fixes nothing yet."""
+    kept = book.locks.get(lock) if lock else None
+    return kept is not None and kept.spoken is not None
+
+
+def _locked(lines: Sequence[Line], book: Edits) -> _Locked:
     """Each lock finds its line by id, or by time where the transcript is another one."""
     found, notices = dict[str, str](), list[Notice]()
-    spans = {x.id: Span(x.start, x.end) for x in written} | {x.id: Span(x.start, x.end) for x in lines}
+    spans = {x.id: Span(x.start, x.end) for x in lines}
     for id_, lock in sorted(book.locks.items(), key=lambda item: (len(item[0]), item[0])):
         line = _of(id_, lock, lines, spans, found)
         if line is None:

@@ -16,12 +16,7 @@ from polydub.types import Line, Phrase, Placement, Span, seconds
 
 def begun(run: Run, folder: Path, language: str) -> None:
     """Puts what a person has set into a run. Raises BadInput, StoreError for a damaged file."""
-    book = edits.read(folder, language)
-    run.book = book
-    run.edits = {
-        "lines": {id_: edit.model_dump(exclude_none=True) for id_, edit in book.lines.items()},
-        "speakers": {name: edit.model_dump(exclude_none=True) for name, edit in book.speakers.items()},
-    }
+    book = run.book = edits.read(folder, language)
     ids = cast("dict[str, Any] | None", run.state.get("ids", {}).get("value"))
     if ids:  # a number that a split gave is never given again
         ids["next"] = max(ids["next"], book.next_id)
@@ -29,7 +24,10 @@ def begun(run: Run, folder: Path, language: str) -> None:
 
 def voices(run: Run) -> tuple[str, ...]:
     """Names of the voices that a person has set, of speakers and lines."""
-    return tuple(str(edit["voice"]) for table in run.edits.values() for edit in table.values() if "voice" in edit)
+    book: Edits | None = run.book
+    if book is None:
+        return ()
+    return tuple(edit.voice for edit in (*book.lines.values(), *book.speakers.values()) if edit.voice)
 
 
 def finished(run: Run, result: Result) -> tuple[Version, ...]:
@@ -40,7 +38,7 @@ def finished(run: Run, result: Result) -> tuple[Version, ...]:
     if laid is None or book is None or not (book.lines or book.cuts or book.locks or book.takes or book.speakers):
         return ()
     locks = {lock: line for line, lock in laid.locks.items()}
-    new = edits.update(run.project, result.language, lambda now: _recorded(now, book, film, locks))
+    new = edits.update(run.project, result.language, lambda now: recorded(now, book, film, locks))
     old = {(id_, v.number) for id_, versions in book.takes.items() for v in versions}
     return tuple(v for id_, versions in new.takes.items() for v in versions if (id_, v.number) not in old)
 
@@ -78,7 +76,7 @@ def spoken_film(run: Run, result: Result) -> SpokenFilm:
     )
 
 
-def _recorded(now: Edits, then: Edits, film: SpokenFilm, locks: Mapping[str, str]) -> Edits:
+def recorded(now: Edits, then: Edits, film: SpokenFilm, locks: Mapping[str, str]) -> Edits:
     """`now` with takes and locks of a render that was made with the edits `then`; `locks`: where each lock's line is."""
     changed = {*then.takes, *then.lines, *(x for cut in then.cuts for x in (cut.line, cut.second))}
     for id_ in sorted(changed, key=lambda name: (len(name), name)):
@@ -89,12 +87,12 @@ def _recorded(now: Edits, then: Edits, film: SpokenFilm, locks: Mapping[str, str
             number = versions[-1].number + 1 if versions else 1
             made = Version(number=number, when=edits.now(), why=_why(then, said.line), spoken=said, edit=then.line(id_))
             now = now.with_take(id_, made)
-    for id_, lock in then.locks.items():
-        line = locks.get(id_)
-        if line is None or now.locks.get(id_) != lock:
-            continue  # lost, or changed in the meantime
-        held = lock.spoken or film.lines.get(line)
-        now = now.with_lock(id_, None).with_lock(line, Lock(when=lock.when, spoken=held))
+    kept = {id_: lock for id_, lock in then.locks.items() if id_ in locks and now.locks.get(id_) == lock}
+    for id_ in kept:  # all first: a lock may go to where another one was; those that are lost or were changed meanwhile stay
+        now = now.with_lock(id_, None)
+    for id_, lock in kept.items():
+        line = locks[id_]
+        now = now.with_lock(line, Lock(when=lock.when, spoken=lock.spoken or film.lines.get(line)))
     return now
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
@@ -82,9 +82,8 @@ class Run:
         how: threads, strictness, progress.
         pool: loaded engines, shared between runs; its owner closes it.
 
-    Attributes: tools: the engine chosen for each kind, filled before a stage needs it. edits: what a person has set, fields by
-    id in "lines" and "speakers"; book: all of it (`edits.Edits`), which `overlay` lays over. state: what `finish` of the last
-    run returned.
+    Attributes: tools: the engine chosen for each kind, filled before a stage needs it. book: what a person has set
+    (`edits.Edits`), which `overlay` lays over. state: what `finish` of the last run returned.
     """
 
     def __init__(self, store: Store, project: Path, how: How | None = None, pool: EnginePool | None = None) -> None:
@@ -93,7 +92,6 @@ class Run:
         self.jobs = how.jobs or len(os.sched_getaffinity(0))
         self.tools: dict[Kind, Tool] = {}
         self.counts: dict[str, Count] = {}
-        self.edits: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
         self.book: Any = None
         self.state: dict[str, Any] = {}
         self._new_state: dict[str, Any] = {}

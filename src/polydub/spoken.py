@@ -47,7 +47,7 @@ class Spoken(Part):
     def _names_of_files(self) -> Spoken:
         if not all(_NAME.fullmatch(one.sha256) and one.suffix == ".flac" for one in self.artifacts()):
             raise ValueError("a recording is named by 64 hexadecimal digits and .flac")
-        if {p.id for p in self.phrases} - set(self.takes):
+        if not all(self.takes.get(p.id) for p in self.phrases):
             raise ValueError("a phrase has no recording")
         return self
 

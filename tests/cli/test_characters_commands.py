@@ -207,6 +207,14 @@ class TestParcels:
         book("import", "bad.zip").fails(2)
         assert files(tmp_path) == before
 
+    def test_a_zip_that_was_damaged_on_its_way_is_refused(self, book: Call, tmp_path: Path) -> None:
+        with zipfile.ZipFile("bad.zip", "w", zipfile.ZIP_DEFLATED) as parcel:
+            parcel.writestr("manifest.json", "{" + " " * 200 + "}")
+        data = bytearray((tmp_path / "bad.zip").read_bytes())
+        data[43:47] = b"\xff\xff\xff\xff"  # of what is packed
+        (tmp_path / "bad.zip").write_bytes(data)
+        book("import", "bad.zip").fails(2, "no file of exported characters")
+
     def test_what_is_no_zip_is_refused(self, book: Call, tmp_path: Path) -> None:
         (tmp_path / "text.zip").write_text("hello")
         book("import", "text.zip").fails(2, "no file of exported characters")

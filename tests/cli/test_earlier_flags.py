@@ -73,6 +73,18 @@ def test_what_is_gone_says_what_to_type() -> None:
             translated(["dub", *told])
 
 
+def test_the_commands_to_type_instead_are_there_with_their_options() -> None:
+    typed = [hint.split() for _, hint in earlier.GONE.values() if hint.startswith("polydub ")]
+    assert typed
+    for _, *words in typed:
+        command: click.Command | None = app
+        while isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None
+        known = {name for option in command.params for name in option.opts}
+        assert {word for word in words if word.startswith("--")} <= known
+
+
 def test_a_stream_without_a_value_does_not_swallow_the_film() -> None:
     assert translated(["dub", "--stream", "talk.mp4"]) == ["dub", "--stream", "final", "talk.mp4"]
     assert translated(["dub", "--stream=segments", "talk.mp4"]) == ["dub", "--stream", "segments", "talk.mp4"]

@@ -15,14 +15,15 @@ from polydub import edits, review
 from polydub.dubbing import Ears, Outcome
 from polydub.engines.pool import EnginePool
 from polydub.errors import BadInput
-from polydub.review import Render, Reviewed
+from polydub.review import Reviewed, rendering
+from polydub.review.rendering import Render
 from small_dubs import Film, long_talk, srt
 
 
 def render(dub: Reviewed, **settings: object) -> Outcome:
     pool = EnginePool()
     try:
-        return review.render(dub, pool, Ears(), Render(settings=settings))
+        return rendering.render(dub, pool, Ears(), Render(settings=settings))
     finally:
         pool.close()
 
@@ -205,8 +206,8 @@ def test_a_film_that_was_moved_is_found_when_it_is_given(film: Film, tmp_path: P
     other.write_bytes(moved.read_bytes() + b"x")
     pool = EnginePool()
     with pytest.raises(BadInput, match="another film"):
-        review.render(dub, pool, Ears(), Render(media=other))
-    assert review.render(dub, pool, Ears(), Render(media=moved)).film == dub.folder / "dub.es.mkv"
+        rendering.render(dub, pool, Ears(), Render(media=other))
+    assert rendering.render(dub, pool, Ears(), Render(media=moved)).film == dub.folder / "dub.es.mkv"
     assert render(dub).called == 0, "from now on it is known where it lies"
     pool.close()
 

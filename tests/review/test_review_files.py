@@ -198,6 +198,18 @@ def test_what_is_no_workbook_is_refused(data: bytes) -> None:
         sheets.read_xlsx(data, "lines.xlsx")
 
 
+def test_a_workbook_that_was_damaged_on_its_way_is_refused_or_read() -> None:
+    whole = sheets.write_xlsx([Row("1", {"start": 0, "end": 900, "text": "Hola."}), Row("2", {"start": 950, "end": 1900})])
+    refused = 0
+    for at in range(0, len(whole), 97):
+        data = whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]
+        try:
+            sheets.read_xlsx(data, "lines.xlsx")
+        except BadInput as error:
+            refused += "lines.xlsx" in error.message
+    assert refused > 20
+
+
 @pytest.mark.parametrize(
     ("cells", "words"), [(["1", datetime(2024, 1, 2)], "into a date"), (["1", "=A1"], "row 2: there is a formula")]
 )
@@ -253,7 +265,7 @@ def test_times_are_read_as_people_write_them(text: str, ms: int) -> None:
     assert read_time(text) == ms
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1:60", "1:61:00", "a", "1e3", "1:2:3:4", "nan"])
+@pytest.mark.parametrize("text", ["", "-1", "1:60", "1:61:00", "a", "1e3", "1:2:3:4", "nan", f"{10**400}:00:00"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no time"):
         read_time(text)

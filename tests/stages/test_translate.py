@@ -219,15 +219,6 @@ def test_the_fake_translator_offers_half_a_text_and_one_and_a_half() -> None:
         assert {w.short + w.long for w in mt.candidates(batch).wordings} == {""}
 
 
-def test_a_text_that_a_person_changed_is_theirs_and_loses_the_machines_other_lengths() -> None:
-    before = translate.write_lines(script("a", "b", "c"), [Wordings(t, t[0], t * 2) for t in ("uno", "dos", "tres")], "es")
-    edited = (replace(before[0], text="eins"), replace(before[1], seed=3), replace(before[2], text="drei", short="dr"))
-    first, second, third = translate.by_hand(before, edited)
-    assert (first.text, first.short, first.long, first.given) == ("eins", "", "", True)
-    assert second == edited[1]
-    assert (third.text, third.short, third.long, third.given) == ("drei", "dr", "", True)
-
-
 def test_lengths_of_a_translation_file_reach_the_lines(tmp_path: Path, clip: Callable[..., Path]) -> None:
     said = [{"start": n, "end": n + 0.9, "text": f"frase {n}", "short": f"f{n}"} for n in range(2)]
     said[1] |= {"long": "una frase 1", "short": None}

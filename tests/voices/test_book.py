@@ -198,6 +198,8 @@ class TestEncryption:
         with pytest.raises(BadSettings, match="too short"):
             filled(Shelf(tmp_path / "characters.json", "short"))
         assert not (tmp_path / "characters.json").exists()
+        with pytest.raises(BadSettings, match="too short"):  # before a film is dubbed that could not be remembered
+            Shelf(tmp_path / "characters.json", "short").read()
 
     def test_the_key_shows_nowhere(self, sealed: Shelf) -> None:
         assert KEY not in repr(sealed)

@@ -194,11 +194,16 @@ def test_bombs_and_broken_archives_are_refused_whole(tmp_path: Path) -> None:
     bomb = archive(tmp_path / "bomb.zip", **{"b.wav": bytes(20_000_000)})
     broken = tmp_path / "broken.zip"
     broken.write_bytes(bomb.read_bytes()[:2000])
+    spoiled = archive(tmp_path / "spoiled.zip")
+    data = bytearray(spoiled.read_bytes())
+    data[60:80] = bytes(20)  # of what is packed
+    spoiled.write_bytes(data)
     text = tmp_path / "text.zip"
     text.write_text("no archive")
     for path, words in (
         (bomb, "beyond reason"),
         (broken, "cannot be unpacked"),
+        (spoiled, "cannot be unpacked"),
         (text, "cannot be unpacked"),
         (tmp_path / "no", "not there"),
     ):

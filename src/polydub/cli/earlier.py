@@ -63,7 +63,7 @@ GONE: Mapping[str, tuple[str, str]] = {
     "--list-characters": ("characters have a command of their own", "polydub characters list"),
     "--rename-character": ("characters have a command of their own", "polydub characters rename OLD NEW"),
     "--set-character-voice-mode": ("characters have a command of their own", "polydub characters set NAME --mode MODE"),
-    "--set-character-preset": ("characters have a command of their own", "polydub characters set NAME --voice VOICE"),
+    "--set-character-preset": ("characters have a command of their own", "polydub characters set NAME --preset VOICE"),
 }
 
 

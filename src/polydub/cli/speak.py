@@ -11,8 +11,6 @@ import click
 from polydub import aloud
 from polydub.cli import output
 from polydub.cli.options import PATH, common, read, settings_options
-from polydub.errors import BadInput, BadSettings
-from polydub.media import sounds
 
 SETTINGS = ("to", "tts", "device", "models", "environments", "offline", "voices")
 
@@ -48,14 +46,9 @@ def speak(text: str | None, file: Path | None, out: Path, **given: Any) -> int:
     loaded = read({key: given[key] for key in SETTINGS}, given["job"])
     if file is not None:
         text = sys.stdin.read() if str(file) == "-" else aloud.read_text(file)
-    if not (text or "").strip():
-        raise BadInput("there is no text to speak", 'give it in quotes: polydub speak "Hello." --to en')
     utterance = aloud.Utterance(text or "", given["voice"], given["rate"])
     to_stdout = str(out) == "-"
-    form = "wav" if to_stdout else out.suffix.lower()[1:]
-    if form not in sounds.FORMS:
-        endings = ", ".join(f".{form}" for form in sounds.FORMS)
-        raise BadSettings(f"{out.name} has none of the endings {endings}", "choose one of them: --out speech.wav")
+    form = "wav" if to_stdout else aloud.form_of(out)
     target = sys.stdout.buffer if to_stdout else out
     made = aloud.speak_text(utterance, loaded, target, form, given["stream"])
     output.say_notices(made.notices, given["verbose"])

@@ -128,18 +128,13 @@ def add(name: str, files: tuple[Path, ...], **given: Any) -> int:
     loaded = read({"voices": given["voices"]}, given["job"])
     home = loaded.settings.voices_home
     keeping.check_free(home, name)
-    if len(given["transcripts"]) not in (0, len(files)):
-        raise BadSettings(
-            f"{len(given['transcripts'])} transcripts for {len(files)} recordings", "give one --transcript for each, or none"
-        )
+    keeping.check_transcripts(len(given["transcripts"]), len(files))
     entry = _entry(name, given)
     heard = aloud.hear(files, loaded)
     for one in heard:
         _say_quality(one)
-    hopeless = [one.path.name for one in heard if one.quality.hopeless]
-    if hopeless and not given["force"]:
-        hint = "give 6 to 15 s of clean speech by one person, or keep it all the same with --force"
-        raise BadInput(f"no voice can be made from {', '.join(hopeless)}", hint)
+    if not given["force"]:
+        aloud.check_usable(heard)
     told = given["transcripts"] or [""] * len(files)
     kept = keeping.add(home, entry, [keeping.Recorded(one.sound, text) for one, text in zip(heard, told, strict=True)])
     if given["as_json"]:
@@ -157,9 +152,7 @@ def _entry(name: str, given: dict[str, Any]) -> Any:
     language, consent, proof = given["language"], given["consent"].strip(), None
     if not consent and not keeping.public(given["licence"]):
         if not sys.stdin.isatty() or given["as_json"]:
-            hint = 'say who agreed and when: --consent "Anna Roth, by e-mail, 2026-03-01"'
-            hint += ", or name a public licence: --licence CC0-1.0"
-            raise BadSettings("recordings of a person are kept only with a note that the person agreed", hint)
+            keeping.check_consent(consent, given["licence"])
         consent = str(click.prompt(CONSENT, err=True)).strip()
     if consent.startswith("@"):
         proof = Path(consent[1:])
@@ -225,12 +218,9 @@ def test(name: str, text: str | None, out: Path, **given: Any) -> int:
     """
     from polydub import aloud
     from polydub.matching import SENTENCES
-    from polydub.media import sounds
 
     loaded = read({key: given[key] for key in SPEAKING}, given["job"])
-    form = out.suffix.lower()[1:]
-    if form not in sounds.FORMS:
-        raise BadSettings(f"{out.name} has none of the endings {', '.join(sounds.FORMS)}", "choose one of them: -o speech.wav")
+    form = aloud.form_of(out)
     found = _library(given).get(name)
     language = (loaded.settings.to or (found.language if found else "und",))[0]
     said = text or SENTENCES.get(language.partition("-")[0], SENTENCES["en"])

@@ -67,12 +67,13 @@ def _row(line: reading.Row, edit: LineEdit) -> Row:
     return Row(line.id, values)
 
 
-def export_lines(dub: Reviewed, file: Path, *, overwrite: bool = False) -> int:
+def export_lines(dub: Reviewed, file: str | Path, *, overwrite: bool = False) -> int:
     """Writes all lines to `file`, whose ending tells its kind; how many there are.
 
     Raises: BadSettings for another ending; BadInput when there is such a file and it may not be overwritten: somebody may have
     worked on it; StoreError.
     """
+    file = Path(file)
     form = form_of(file)
     if file.exists() and not overwrite:
         raise BadInput(f"{file} is there already", "give another name, or --force to overwrite what is in it")

@@ -13,7 +13,7 @@ from typing import Any
 from polydub import edits
 from polydub.edits import Change, Edits, LineEdit, Manner
 from polydub.errors import BadInput
-from polydub.review import exporting, operations, reading, rows
+from polydub.review import exporting, operations, rows
 from polydub.review.reading import Reviewed
 from polydub.review.rows import Row, mark
 from polydub.types import Span
@@ -46,31 +46,31 @@ class Import:
     change: Change | None = None
 
 
-def import_lines(dub: Reviewed, file: Path, *, force: bool = False, dry_run: bool = False) -> Import:
+def import_lines(dub: Reviewed, file: str | Path, *, force: bool = False, dry_run: bool = False) -> Import:
     """Takes over what somebody changed in an exported file. `force`: also where a line was changed here since.
 
     Raises: BadInput for a file that cannot be read or has a row that belongs to no line, with its number; Conflict where
     another process changes one of the lines meanwhile; BadSettings for an ending of no format.
     """
+    file = Path(file)
     found = _read(file)
+    book = edits.read(dub.folder, dub.language)  # before the lines: what is set of them from now on is a Conflict
     here = exporting.current(dub)
     matched = _matched(found, here, file.name)
     base = exporting.exported(dub, file.name)
-    revisions = {row.id: row.revision for row in reading.listing(dub)}
     brought = Import(missing=tuple(row.id for row in here if row.id not in matched))
     for row in here:
         if row.id in matched:
             there = matched[row.id]
             was = there.was if there.was is not None else base.get(row.id)
-            brought = _with(brought, _differences(row, there), _Line(row, was, touched=revisions[row.id] > 0, force=force))
-    book = edits.read(dub.folder, dub.language)
+            brought = _with(brought, _differences(row, there), _Line(row, was, touched=row.id in book.revisions, force=force))
     fields = _fields(brought.taken, book, {row.id: row for row in here}, file.name)
     if dry_run or not fields:
         return brought
     locked = [id_ for id_, some in fields.items() if some.get("status") == "locked"]
     for id_ in locked:
         del fields[id_]["status"]
-    seen = {id_: revisions[id_] for id_ in fields}
+    seen = {id_: book.revisions.get(id_, 0) for id_ in fields}
     change = operations.edit_many(dub, fields, seen, f"import of {file.name}", locked)
     return replace(brought, change=change)
 

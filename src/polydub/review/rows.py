@@ -12,7 +12,7 @@ EDITABLE = ("start", "end", "speaker", "source", "text", "status", "voice", "rat
 COLUMNS = ("id", *EDITABLE, "was")
 STATUSES = ("draft", "approved", "locked")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")  # what no XML and no terminal can hold
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,6}):(\d{1,2})(?:[.,](\d{1,9}))?")
+_CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,6}):(\d{1,2})(?:[.,](\d{1,9}))?")
 _NUMBER = re.compile(r"[+-]?\d{1,9}(?:[.,]\d{1,9})?")
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, cast
@@ -19,6 +20,11 @@ _FORMULA = re.compile(r"'*[=+\-@\t]")  # how spreadsheets tell a formula from a 
 _ESCAPED = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 _LONGEST_CELL = 32_767
 _LARGEST = 200 << 20  # bytes of an unpacked workbook; an hour of film has 2 MB
+# What openpyxl raises for a workbook that holds no table, and zipfile for a damaged archive; XML's own error is a SyntaxError.
+_DAMAGED = (
+    *(KeyError, ValueError, TypeError, AttributeError, IndexError, OSError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+)
 _WIDTHS = {"id": 6, "start": 11, "end": 11, "speaker": 14, "source": 50, "text": 50, "status": 10, "voice": 18}
 
 
@@ -193,7 +199,7 @@ def read_xlsx(data: bytes, name: str) -> list[Row]:
         sheet: Any = book["lines"] if "lines" in book.sheetnames else book.worksheets[0]
         sheet.reset_dimensions()
         table = [[(place.value, place.data_type) for place in row] for row in sheet.iter_rows()]
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OSError, SyntaxError) as error:
+    except _DAMAGED as error:
         raise BadInput(f"{name} cannot be read as a workbook: {error}", "save it again as XLSX, or as CSV UTF-8") from None
     for number, row in enumerate(table[1:], 2):
         if any(kind == "f" for _, kind in row):

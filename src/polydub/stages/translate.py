@@ -324,18 +324,3 @@ def write_lines(given: Given, translated: Sequence[Wordings | str], target: str)
         line = Line(s.start, s.end, s.id, s.speaker, s.text, several.normal, target)
         lines.append(replace(line, short=several.short, long=several.long, given=own))
     return tuple(lines)
-
-
-def by_hand(written: Sequence[Line], edited: Sequence[Line]) -> tuple[Line, ...]:
-    """`edited` lines; where a person changed a text, it is given, and the machine's other wordings of the old one are gone."""
-    return tuple(
-        line
-        if line.text == before.text
-        else replace(
-            line,
-            given=True,
-            short="" if line.short == before.short else line.short,
-            long="" if line.long == before.long else line.long,
-        )
-        for before, line in zip(written, edited, strict=True)
-    )

@@ -197,6 +197,8 @@ class Shelf:
 
     def read(self) -> Book:
         """The book; an empty one where there is none yet. Raises: StoreError, MissingSecret, BadSettings."""
+        if self.key is not None:
+            _check_length(self.key)  # here, since what is read will be written, maybe after hours of work
         data = self._bytes(self.file)
         return Book() if data is None else self._parsed(data)
 
@@ -220,8 +222,6 @@ class Shelf:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             before = self.read()
             draft = Draft(self, before)
-            if self.key is not None:
-                _check_length(self.key)
             yield draft
             if draft.book != before or self.open_to_read or draft.sounds:
                 self._write(draft)

@@ -11,6 +11,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -65,6 +66,20 @@ class Imported:
 def public(licence: str) -> bool:
     """Whether a licence lets anybody use the recordings, so that nobody needs to be asked."""
     return licence.strip().casefold().startswith(PUBLIC)
+
+
+def check_consent(consent: str, licence: str) -> None:
+    """Raises BadSettings for recordings of which neither a person nor a public licence says that they may be used."""
+    if not consent and not public(licence):
+        hint = 'say who agreed and when: --consent "Anna Roth, by e-mail, 2026-03-01"'
+        hint += ", or name a public licence: --licence CC0-1.0"
+        raise BadSettings("recordings of a person are kept only with a note that the person agreed", hint)
+
+
+def check_transcripts(transcripts: int, recordings: int) -> None:
+    """Raises BadSettings unless there is one for each, or none."""
+    if transcripts not in (0, recordings):
+        raise BadSettings(f"{transcripts} transcripts for {recordings} recordings", "give one --transcript for each, or none")
 
 
 def check_free(folder: Path, name: str) -> str:
@@ -288,7 +303,7 @@ def _unpack(source: Path, place: Path, refused: dict[str, str]) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(entry) as packed, target.open("wb") as out:
                     _pour(packed, out, entry, source)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, UnicodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
         raise BadInput(f"{source} cannot be unpacked: {error}", "give a folder, or a ZIP archive without a password") from error
     except OSError as error:
         raise BadInput(f"{source} cannot be unpacked: {error.strerror or error}", "check the archive and the disk") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def read(file: Path, draft: Draft) -> list[Character]:
             return _unpacked(parcel, draft)
     except FileNotFoundError:
         raise BadInput(f"there is no file {file}", "check the name") from None
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError) as error:
         raise _bad(f"it cannot be read ({error})") from error
 
 

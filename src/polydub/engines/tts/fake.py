@@ -11,6 +11,7 @@ from zlib import crc32
 from pydantic import Field
 
 from polydub.engines.base import READY, Engine, Info, Options, Weights
+from polydub.errors import BadSettings
 from polydub.types import Audio, Part, Voice
 
 if TYPE_CHECKING:
@@ -24,12 +25,16 @@ LEVEL = 0.1  # RMS, full scale 1
 PITCHES_HZ = {"low": 105.0, "high": 210.0, "lower": 80.0, "higher": 270.0, "middle": 150.0}
 
 
+def _pitch_hz(voice: str) -> float:
+    """Of a voice by its name; unknown names get one between 80 and 320 Hz from their checksum."""
+    return PITCHES_HZ.get(voice) or 80.0 * 2 ** (crc32(voice.encode()) % 25 / 12)
+
+
 @lru_cache(maxsize=64)
-def _period(voice: str) -> Samples:
-    """One period of a voice: 12 falling harmonics; unknown names get a pitch between 80 and 320 Hz from their checksum."""
+def _period(pitch_hz: float) -> Samples:
+    """One period of a voice: 12 falling harmonics."""
     import numpy as np
 
-    pitch_hz = PITCHES_HZ.get(voice) or 80.0 * 2 ** (crc32(voice.encode()) % 25 / 12)
     frames = round(RATE_HZ / pitch_hz)
     phase = 2 * np.pi * np.arange(frames) / frames
     wave = sum((np.sin(n * phase) / n for n in range(1, 13)), np.zeros(frames))
@@ -53,6 +58,21 @@ class FakeSpeech:
 
     def synthesize(self, part: Part) -> Audio:
         """A buzz between two silences of 50 ms, at 22,050 Hz. Blank text gives zero frames. The seed is not used."""
+        return self._buzz(part, _pitch_hz(part.voice.name))
+
+    def clone(self, part: Part, references: Sequence[Audio]) -> Audio:
+        """As `synthesize`, at the median pitch of the references. Raises: BadSettings where nobody is heard in them."""
+        import numpy as np
+
+        from polydub.audio import pitch
+
+        tracks = [pitch.track(one.samples.mean(axis=0), one.rate_hz)[1] for one in references if one.duration > 0.1]
+        median_hz = pitch.median_hz(np.concatenate(tracks)) if tracks else 0.0
+        if not median_hz:
+            raise BadSettings("nobody is heard in the recordings of the voice", "give a recording of speech")
+        return self._buzz(part, median_hz)
+
+    def _buzz(self, part: Part, pitch_hz: float) -> Audio:
         import numpy as np
 
         text = part.text.strip()
@@ -62,7 +82,7 @@ class FakeSpeech:
         frames = max(2 * fade, round(len(text) / self.chars_per_s / part.rate * RATE_HZ))
         sound = np.zeros((1, frames + 2 * edge), np.float32)
         buzz = sound[0, edge : edge + frames]
-        period = _period(part.voice.name)
+        period = _period(pitch_hz)
         buzz[:] = np.tile(period, -(-frames // len(period)))[:frames]
         ramp = np.linspace(0, 1, fade, dtype=np.float32)
         buzz[:fade] *= ramp
@@ -86,7 +106,7 @@ ENGINE = Engine(
         homepage="",
         memory_mib=(1, 0),
         parallel=0,
-        features=frozenset({"rate"}),
+        features=frozenset({"clone", "rate"}),
     ),
     options=FakeOptions,
     load=_load,
