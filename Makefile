@@ -21,7 +21,7 @@ INSTALL = $(PIP) install -qq --disable-pip-version-check --no-input
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
-.PHONY: help env env-dev system weights demo test test-fast test-neural fuzz check fix lock docs bench clean distclean
+.PHONY: help env env-dev system weights demo test test-tools test-fast test-neural fuzz check fix lock docs bench clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
@@ -61,7 +61,10 @@ weights: env  ## small model weights that some tests and benchmarks use (from th
 	@$(BIN)/polydub models pull resemblyzer --models build/models >/dev/null || \
 		echo "resemblyzer could not be pulled: the tests that need it will be skipped" >&2
 
-test: env-dev system weights  ## every test (ARGS="-k fit" narrows)
+test-tools: | env-dev
+	@sh scripts/test-tools.sh
+
+test: env-dev system weights test-tools  ## every test (ARGS="-k fit" narrows)
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 test-fast: env-dev  ## the quick tests only

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Installs the Debian packages that give polydub an embedded translator. They are a help, not a need: whatever
-# happens here, the build goes on, and one line says what is missing and how to get it.
-wanted="apertium-eng-spa"
+# Installs Debian packages: by default those that give polydub an embedded translator, else the ones named. They are a help,
+# not a need: whatever happens here, the build goes on, and one line says what is missing and how to get it.
+wanted="${*:-apertium-eng-spa}"
+what="machine translation needs another engine (polydub engines lists them)"
+[ $# -gt 0 ] && what="the tests that need them are skipped"
 
 missing=""
 for package in $wanted; do
@@ -10,7 +12,7 @@ done
 [ -z "$missing" ] && exit 0
 
 note() {
-    echo "note: $1; without$missing, machine translation needs another engine (polydub engines lists them)." >&2
+    echo "note: $1; without$missing, $what." >&2
     echo "      To install:$2 apt-get install -y --no-install-recommends$missing" >&2
     exit 0
 }

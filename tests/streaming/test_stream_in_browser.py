@@ -24,7 +24,8 @@ from small_dubs import long_talk
 pytestmark = pytest.mark.slow
 
 CHROMIUM = os.environ.get("POLYDUB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-HLS_JS = os.environ.get("POLYDUB_HLS_JS")  # dist/hls.min.js of the npm package
+FETCHED = Path(__file__).resolve().parents[2] / "build/node/node_modules/hls.js/dist/hls.min.js"  # by scripts/test-tools.sh
+HLS_JS = os.environ.get("POLYDUB_HLS_JS") or (str(FETCHED) if FETCHED.is_file() else None)
 LISTEN = """
 const video = document.querySelector("video"), told = {};
 const context = new AudioContext(), meter = context.createAnalyser();
