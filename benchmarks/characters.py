@@ -8,7 +8,7 @@ People are five of LibriSpeech (ten utterances each) and eleven or so others of 
 reference voices, a president, three people in videos, speakers of meetings with 6 s or more alone. Whatever is known of one
 person comes from one recording ("same chapter"): trials of these say how well a voice is told from others, not how well it is
 found in another room. For that the recordings of LibriSpeech are heard through other channels: a telephone's band, a room, a
-tilted spectrum, MP3 of 24 and 64 kbit/s. They are made, not real, and reported apart; so are speakers of meetings in two clips.
+tilted spectrum, MP3 of 24 and 64 kbit/s. They are made, not real, and reported apart.
 """
 
 from __future__ import annotations

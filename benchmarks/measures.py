@@ -173,12 +173,8 @@ def edited_long(plan: Plan, found: Findings, film: Film | None) -> None:
     if film is None:
         return
     bench, out = plan.bench(), plan.fresh("long")
-    mine = Film(film.video, film.transcript, plan.work / "edited-long.es.srt", film.lines)
-    text = film.translation.read_text(encoding="utf-8")
-    mine.translation.write_text(text, encoding="utf-8")
-    command = dub(mine, out, ESPEAK)
     plan.say(f"{film.lines} lines, to be edited")
-    bench.cost(command)
+    bench.cost(dub(film, out, ESPEAK))
     made = out / film.video.stem / "dub.es.mkv"
     copying = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-y", "-i", made, "-map", "0", "-c", "copy",
                plan.work / "copy.mkv"]  # fmt: skip
@@ -188,10 +184,10 @@ def edited_long(plan: Plan, found: Findings, film: Film | None) -> None:
     for n in range(max(2, plan.repeats)):
         plan.say(f"one edited line of {film.lines}: {n + 1}")
         copies.append(bench.cost(copying).wall_s)
-        text = _edit(text, round(film.lines * (n + 1) / (max(2, plan.repeats) + 1)))
-        mine.translation.write_text(text, encoding="utf-8")
+        line = round(film.lines * (n + 1) / (max(2, plan.repeats) + 1))
+        edit = [machine.polydub(), "review", made.parent, "edit", str(line), f"Una frase nueva, la número {n}."]
         began = time.time()
-        whole.append(bench.cost(command).wall_s)
+        whole.append(bench.cost(edit).wall_s)
         there.append(made.stat().st_mtime - began)
     shutil.rmtree(out)
     minutes = report_minutes(film)
@@ -199,8 +195,8 @@ def edited_long(plan: Plan, found: Findings, film: Film | None) -> None:
     found.add(
         "Once more",
         Figure(f"`ffmpeg -c copy` of the dub of {film.lines} lines (C)", "s", tuple(copies), note=f"{minutes:.0f} minutes"),
-        Figure("one of its lines edited: the new film is there", "s", tuple(there), limits, "C + 2 s, synthesis included"),
-        Figure("one of its lines edited: stems and report, too", "s", tuple(whole)),
+        Figure("its line edited by `review edit`: the new film is there", "s", tuple(there), limits, "C + 2 s, with synthesis"),
+        Figure("its line edited by `review edit`: stems and report, too", "s", tuple(whole)),
     )
 
 

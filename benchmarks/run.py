@@ -31,6 +31,7 @@ import measures
 import mixing
 import onsets
 import pulling
+import streams
 import stretching
 from measures import Findings, Plan
 from page import as_json, page
@@ -84,6 +85,7 @@ class Bench:
             "timing": self.timing,
             "edit": lambda: measures.edited_long(plan, found, self.long_film),
             "mixing": lambda: mixing.long_film(plan, found),
+            "streaming": self.streaming,
             "pulling": lambda: pulling.pulling(plan, found),
             "stretching": lambda: stretching.stretched(plan, found, data),
             "onsets": lambda: found.add("When a line begins to be heard", *onsets.measure(data)),
@@ -103,6 +105,12 @@ class Bench:
         measures.whole(self.plan, self.found, clip, CLIP, SHORT_CLIP)
         listening.defaults(self.plan, self.found, clip, CLIP, self.homes)
 
+    def streaming(self) -> None:
+        """The short clip, five times as long."""
+        streams.streamed(
+            self.plan, self.found, fixture.clip(self.film, self.given.work / f"{self.film.video.stem}-clip300", 300)
+        )
+
     def timing(self) -> None:
         """How lines are placed, with ever more of what places them."""
         work, film, long = self.given.work, self.film, self.long_film
@@ -119,7 +127,7 @@ class Bench:
         measures.whole(self.plan, self.found, film, f"A film of {film.lines} lines, {len(cores)} cores", target)
 
 
-SECTIONS = ("clip", "film", "again", "start", "timing", "edit", "memory", "mixing", "pulling", *NEEDS)
+SECTIONS = ("clip", "film", "again", "start", "timing", "edit", "memory", "mixing", "streaming", "pulling", *NEEDS)
 
 
 def main() -> int:
