@@ -17,6 +17,7 @@ import click
 
 from polydub import errors
 from polydub.cli.app import app
+from polydub.edits import Conflict
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 WIDTH = 100
@@ -53,7 +54,7 @@ def cli_page() -> str:
 def error_classes() -> list[type[errors.PolydubError]]:
     """PolydubError and everything below it, in the order of the source."""
     found = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.PolydubError)]
-    return sorted(found, key=lambda c: inspect.getsourcelines(c)[1])
+    return [*sorted(found, key=lambda c: inspect.getsourcelines(c)[1]), Conflict]
 
 
 def errors_page() -> str:

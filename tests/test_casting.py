@@ -10,7 +10,7 @@ import pytest
 
 from cast_room import BOOTH, CLONER, PEOPLE, PLAIN, TALK, Cloner, Room, buzz, lines_of, names, tool
 from polydub.casting import Recalled
-from polydub.edits import Edits, LineEdit, SpeakerEdit
+from polydub.edits import Edits, LineEdit
 from polydub.errors import BadSettings, StrictNotice
 from polydub.runner import Run
 from polydub.stages.match import Portrait
@@ -73,6 +73,15 @@ def test_an_engine_that_cannot_clone_matches_instead_and_says_so(room: Room) -> 
     assert room.cast(PLAIN, CLONE).reasons["ANNA"] == "the next of the engine's voices"
     with pytest.raises(StrictNotice, match="cannot speak in the voice"):
         room.cast(BOOTH, CLONE, strict=True)
+
+
+def test_an_alias_of_an_engines_voice_is_that_voice_unless_the_engine_has_one_so_called(room: Room) -> None:
+    film = room.film()
+    wish = Voicing(voices={"ANNA": "alloy", "BOB": "one"}, aliases={"alloy": "two", "one": "two", "fable": "one"})
+    cast = room.cast(PLAIN, wish, film, lines_of(film, line3="fable"))
+    assert names(cast) == {"ANNA": "two", "BOB": "one"}
+    assert cast.casting.lines["3"].name == "one"
+    assert cast.reasons["ANNA"] == "wished"
 
 
 def test_who_says_too_little_gets_another_voice_and_it_is_told(room: Room) -> None:
@@ -160,12 +169,6 @@ def test_a_line_may_have_a_voice_of_its_own(room: Room) -> None:
     assert names(cast) == {"ANNA": "ANNA", "BOB": "BOB"}
     assert set(room.cast(CLONER, CLONE, film).casting.lines) == set()
     assert "reference" not in room.ran
-
-
-def test_a_speakers_voice_that_was_set_in_the_review_goes_before_all(room: Room) -> None:
-    book = Edits(format=2, speakers={"ANNA": SpeakerEdit(voice="two")})
-    cast = room.cast(CLONER, Voicing("clone", {"ANNA": "one"}), book=book)
-    assert (names(cast)["ANNA"], cast.reasons["ANNA"]) == ("two", "wished")
 
 
 def test_a_line_that_is_given_to_another_speaker_leaves_the_reference_of_the_first(room: Room) -> None:

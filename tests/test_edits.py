@@ -193,3 +193,24 @@ def test_a_manner_changes_only_what_it_names() -> None:
     plain = Expression(rate=1.2, pitch=1.0)
     assert Manner(pitch=-2.0).over(plain) == Expression(rate=1.2, pitch=-2.0)
     assert Manner().over(plain) == plain
+
+
+def test_what_is_set_of_a_line_and_its_history_follow_the_line_to_its_new_number(tmp_path: Path) -> None:
+    edits.change(tmp_path, "es", "text", lambda book: book.with_line("3", LineEdit(text="uno")))
+    edits.change(tmp_path, "es", "lock", lambda book: book.with_lock("3", Lock(when=edits.now())))
+    moved = {"3": "7"}
+    edits.update(tmp_path, "es", lambda book: book.renamed(moved).with_lock("3", None).with_lock("7", Lock(when=edits.now())))
+    assert texts(tmp_path) == {"7": "uno"}
+    edits.undo(tmp_path, "es")
+    assert edits.read(tmp_path, "es").locks == {}
+    edits.undo(tmp_path, "es")
+    assert texts(tmp_path) == {}
+    edits.undo(tmp_path, "es", again=True)
+    assert texts(tmp_path) == {"7": "uno"}
+
+
+def test_a_line_that_has_edits_of_its_own_takes_no_others() -> None:
+    book = Edits(format=2).with_line("3", LineEdit(text="uno")).with_line("7", LineEdit(text="dos"))
+    assert book.renamed({"3": "7"}) == book
+    turned = book.renamed({"3": "7", "7": "8"})
+    assert {id_: edit.text for id_, edit in turned.lines.items()} == {"7": "uno", "8": "dos"}

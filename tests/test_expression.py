@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from polydub.review import operations
 from polydub.review.reading import Reviewed
 from polydub.stages import speak
 from polydub.store import Store
+from polydub.text import tags
 from polydub.types import PLAIN, Expression, Line, Part, Voice
 from small_dubs import TALKERS, Film, srt
 
@@ -129,6 +130,24 @@ def test_what_is_asked_for_a_speaker_counts_in_every_mode_and_a_line_by_hand_cou
     assert spoken == [asked, Expression(rate=0.9), by_hand]
 
 
+def test_an_emotion_by_hand_is_said_like_its_mark_and_the_rest_on_top(film: Films, tmp_path: Path) -> None:
+    made = film(*LINES)
+    with closing(Store(tmp_path / "store")) as store:
+        loaded = config.load({"to": "es"}, job=None, environ={}, cwd=tmp_path, user_file=None)
+        want = wanted("es", Job(made.media), loaded, store)
+
+    def said(expression: Expression, strength: float) -> Expression:
+        how = replace(want, acting=replace(want.acting, mode="off", strength=strength))
+        return acting._acted(replace(LINE, expression=expression), (), acting._Heard(), how).said
+
+    angry = Expression(emotion="angry")
+    assert said(angry, 1.0) == tags.EMOTIONS["angry"]
+    assert said(angry, 0.5) == tags.meaning(("angry",), 0.5)
+    assert said(angry, 0.0) == angry
+    assert said(Expression(rate=1.5, emotion="sad"), 1.0).rate == pytest.approx(1.5 * tags.EMOTIONS["sad"].rate)
+    assert said(Expression(emotion="wistful"), 1.0) == Expression(emotion="wistful"), "an engine may know it"
+
+
 LINE = Line(0.0, 2.0, "1", "ANNA", "Hello.", "Hola.", "es")
 
 
@@ -211,6 +230,9 @@ def test_what_a_person_corrects_changes_how_no_other_line_is_said(acted_film: Fi
     assert "prosody" not in debugged(acted_film, wish)
     after = facts(acted_film)
     assert {id_: after[id_]["said"] for id_ in before} == {id_: one["said"] for id_, one in before.items()}
+    operations.edit(dub, "3", {"expression": {"rate": 1.0}})
+    debugged(acted_film, wish)
+    assert facts(acted_film)["3"]["said"] == asdict(PLAIN), "a person may want a line plain"
 
 
 def test_a_speaker_of_whom_little_is_heard_speaks_plainly_and_that_is_told(film: Films) -> None:

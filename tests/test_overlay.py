@@ -16,7 +16,7 @@ from polydub.spoken import Spoken, SpokenFilm
 from polydub.stages.translate import Given
 from polydub.store import Store
 from polydub.types import Artifact, Line, Phrase, Placement, Script, Segment, Span, Speaker, Take, Word
-from polydub.wants import Wanted
+from polydub.wants import Voicing, Wanted
 
 EMPTY = Edits(format=2)
 
@@ -111,6 +111,11 @@ def test_a_corrected_source_is_translated_anew_it_alone(desk: Desk) -> None:
     assert [x for x in laid.lines if x.id != "3"] == [x for x in LINES if x.id != "3"]
 
 
+def test_a_mark_in_a_corrected_source_is_not_translated(desk: Desk) -> None:
+    said = by_id(desk.lay(EMPTY.with_line("3", LineEdit(source_text="[angry] Get out"))))["3"]
+    assert (said.text, said.source_text) == ("[new] Get out", "[angry] Get out")
+
+
 def test_a_corrected_source_does_not_touch_what_a_person_wrote(desk: Desk) -> None:
     given = tuple(replace(x, given=True) for x in LINES)
     assert by_id(desk.lay(EMPTY.with_line("3", LineEdit(source_text="new")), given))["3"].text == LINES[2].text
@@ -181,6 +186,12 @@ def test_speakers_get_the_manner_that_was_set_and_unknown_ones_are_told(desk: De
     assert want.acting.asked["A"].rate == 1.2
     assert set(want.acting.asked) == {"A"}
     assert desk.told() == ["edit-lost"]
+
+
+def test_a_speakers_voice_that_was_set_goes_before_the_wish_of_a_call(desk: Desk) -> None:
+    desk.run.book = EMPTY.with_speaker("A", SpeakerEdit(voice="two"))
+    want = Wanted("es", voicing=Voicing(voices={"A": "one", "B": "three"}))
+    assert overlay.of_speakers(desk.run, want, (Speaker("A"), Speaker("B"))).voicing.voices == {"A": "two", "B": "three"}
 
 
 # locks

@@ -19,7 +19,7 @@ from polydub.speaking import Said, Task
 from polydub.stages import lengths, speak
 from polydub.stages.phrasing import Mouth
 from polydub.store import Store
-from polydub.types import Audio, Casting, Line, Part, Span, Voice
+from polydub.types import Artifact, Audio, Casting, Line, Part, Span, Voice
 from polydub.wants import Timing, Wanted, Wording
 
 CASTING = Casting({"ANNA": Voice("fake", "high", "es"), "BOB": Voice("fake", "low", "es")})
@@ -269,6 +269,16 @@ def test_voices_are_marked_by_what_makes_them_quick_or_slow() -> None:
     a = Voice("fake", "high", "es", "Anna", {"rate": 1.0, "pitch": 2.0})
     assert lengths.voice_mark(a) == lengths.voice_mark(replace(a, label="B", settings={"pitch": 2.0, "rate": 1.0}, tone=(1.0,)))
     assert lengths.voice_mark(a) != lengths.voice_mark(replace(a, name="low"))
+
+
+def test_a_cloned_voice_is_its_recordings_whatever_it_is_called() -> None:
+    one, other = (Artifact(digit * 64, ".flac", 1) for digit in "ab")
+    anna = Voice("fake", "ANNA", "es", "ANNA", references=(one,))
+    named, anew = replace(anna, name="SPEAKER_01", label="Anna"), replace(anna, references=(other,))
+    marks = [lengths.voice_mark(voice) for voice in (anna, named, anew)]
+    parts = [speak.part(Line(0, 1, "1", "A", text="Hola."), Casting({"A": voice})) for voice in (anna, named, anew)]
+    for mine, renamed, recorded in (marks, parts):
+        assert mine == renamed != recorded
 
 
 def test_trial_fits_tell_nobody_of_lines_that_do_not_fit(studio: Studio) -> None:

@@ -83,23 +83,24 @@ def test_a_copy_has_the_same_hashes(changed: Callable[[], set[str]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "stages"),
+    ("change", "stages"),
     [
-        ("stages/speak.py", "audio = tts.synthesize(part)", "audio = tts.synthesize(replace(part))", {"synthesize"}),
-        ("audio/limiter.py", "REACH = RATE_HZ // 50", "REACH = RATE_HZ // 40", {"measure-block", "mix-block"}),
-        ("audio/stretch.py", "def stretch(", "def stretch(\n    *,", {"shape"}),
-        ("media/mux.py", "+faststart", "+frag_keyframe", {"mux"}),
-        ("text/cues.py", "def close_gaps(", "def close_gaps(\n    *,", {"subtitle"}),
-        ("types.py", "FRAME = 1024", "FRAME = 2048", {"extract", "measure-block", "mix-block"}),
+        (("stages/speak.py", "audio = tts.synthesize(part)", "audio = tts.synthesize(replace(part))"), {"synthesize"}),
+        (("audio/limiter.py", "REACH = RATE_HZ // 50", "REACH = RATE_HZ // 40"), {"measure-block", "mix-block"}),
+        (("audio/stretch.py", "def stretch(", "def stretch(\n    *,"), {"shape"}),
+        (("media/mux.py", "+faststart", "+frag_keyframe"), {"mux"}),
+        (("text/cues.py", "def close_gaps(", "def close_gaps(\n    *,"), {"subtitle"}),
+        (("types.py", "FRAME = 1024", "FRAME = 2048"), {"extract", "measure-block", "mix-block"}),
     ],
 )  # fmt: skip
 def test_a_change_is_noticed_in_the_stages_it_reaches(
-    tree: Path, changed: Callable[[], set[str]], file: str, old: str, new: str, stages: set[str]
+    tree: Path, changed: Callable[[], set[str]], now: dict[str, Any], change: tuple[str, str, str], stages: set[str]
 ) -> None:
+    file, old, new = change
     edit(tree, file, (old, new))
     found = changed()
     assert found >= stages
-    assert len(found) < 24, "a change in one place does not concern everything"
+    assert len(found) < len(now) / 2, "a change in one place does not concern everything"
 
 
 def test_comments_docstrings_formatting_and_moved_imports_do_not_count(tree: Path, changed: Callable[[], set[str]]) -> None:
@@ -108,8 +109,8 @@ def test_comments_docstrings_formatting_and_moved_imports_do_not_count(tree: Pat
         "stages/speak.py",
         ('"""One take, trimmed at both ends', '"""Another docstring'),
         ("    audio = tts.synthesize(part)\n", "    # a comment\n    audio = tts.synthesize(\n        part\n    )\n"),
-        ("from polydub.wants import Timing\n", ""),
-        ("from polydub.work import Work", "from polydub.wants import Timing\nfrom polydub.work import Work"),
+        ("from zlib import crc32\n", ""),
+        ("from polydub.work import Work", "from zlib import crc32\nfrom polydub.work import Work"),
     )
     assert changed() == set()
 

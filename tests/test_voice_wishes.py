@@ -96,3 +96,11 @@ def test_a_folder_that_is_missing_doubtful_or_broken_is_one_clear_sentence(store
     (tmp_path / "Bob.wav").write_bytes(b"RIFF")
     with pytest.raises(BadInput, match=r"Bob\.wav"):
         wishes.given(tmp_path, store)
+
+
+def test_an_alias_may_lead_to_a_voice_of_an_engine(store: Store, home: Path) -> None:
+    (home / "aliases.json").write_text('{"version": 1, "aliases": {"alloy": "es+f2", "boss": "alloy", "me": "Carter"}}')
+    names = ["alloy", "boss", "me", "Maya", "es+m3"]
+    assert set(wishes.recorded(names, home, store)) == {"me", "Maya"}
+    assert wishes.meant(names, home) == {"alloy": "es+f2", "boss": "es+f2"}
+    assert wishes.meant([], home) == {}

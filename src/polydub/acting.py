@@ -35,10 +35,12 @@ class _Heard:
 def expressed(run: Run, film: Footage, want: Wanted) -> Footage:
     """`film` whose lines tell how they are said, and whose texts have no marks.
 
-    What a person set on a line counts alone. Else marks (modes text and auto) and the original (source and auto) count at the
-    wanted strength, marks where both tell the same thing, and on top of them what is asked for the speaker.
+    What a person set on a line counts alone, an emotion like its mark at the wanted strength. Else marks (modes text and auto)
+    and the original (source and auto) count at that strength, marks where both tell the same thing, and on top of them what
+    is asked for the speaker.
     """
     how, given = want.acting, film.listened.given
+    by_hand = {id_ for id_, edit in run.book.lines.items() if edit.expression} if run.book else set[str]()
     listens = how.mode in ("source", "auto") and how.strength > 0
     heard = _hear(run, film) if listens else _Heard()
     lines: list[Line] = []
@@ -46,7 +48,7 @@ def expressed(run: Run, film: Footage, want: Wanted) -> Footage:
     for line in film.lines:
         read = tags.read(line.text)
         marks = read.marks or given.marks.get(line.id) or tags.read(line.source_text).marks
-        one = _acted(line, marks if how.mode in ("text", "auto") else (), heard, want)
+        one = _acted(line, marks if how.mode in ("text", "auto") else (), heard, want, by_hand=line.id in by_hand)
         if one.said != PLAIN or listens:
             acted[line.id] = one
         lines.append(_unmarked(line, read.text, one.said))
@@ -60,11 +62,11 @@ def _unmarked(line: Line, text: str, said: Expression) -> Line:
     return replace(line, text=text, source_text=source, short=short, long=long, expression=said)
 
 
-def _acted(line: Line, marks: Sequence[str], heard: _Heard, want: Wanted) -> Acted:
-    """How one line is said, and why."""
+def _acted(line: Line, marks: Sequence[str], heard: _Heard, want: Wanted, *, by_hand: bool = False) -> Acted:
+    """How one line is said, and why. `by_hand`: a person set it, be it plain."""
     how = want.acting
-    if line.expression != PLAIN:
-        return Acted(line.expression, set_by_hand=True, marks=tuple(marks))
+    if by_hand or line.expression != PLAIN:
+        return Acted(_by_hand(line.expression, how.strength), set_by_hand=True, marks=tuple(marks))
     id_ = _segment_of(line, heard)
     told, departure = heard.told.get(id_), heard.departures.get(id_)
     source = prosody.taken_over(departure, how.strength * heard.share) if departure else PLAIN
@@ -72,6 +74,14 @@ def _acted(line: Line, marks: Sequence[str], heard: _Heard, want: Wanted) -> Act
     said = tags.combined([_over(tags.meaning(marks, how.strength), source), asked])
     usual = heard.usual.get(told.speaker) if told else None
     return Acted(said, False, tuple(marks), told.prosody if told else None, usual, departure, asked)
+
+
+def _by_hand(said: Expression, strength: float) -> Expression:
+    """What a person set; an emotion is said as its mark would be, and the rest on top of it."""
+    if said.emotion not in tags.EMOTIONS:
+        return said
+    felt = tags.meaning((said.emotion,), strength)
+    return replace(tags.combined([felt, replace(said, emotion="")]), emotion=said.emotion)
 
 
 def _over(marked: Expression, source: Expression) -> Expression:

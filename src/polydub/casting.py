@@ -189,13 +189,13 @@ class _Wish:
 
 
 def _wishes(scene: _Scene, known: Mapping[str, Recalled]) -> dict[str, _Wish]:
-    """By speaker. A person's choice in the review comes first, then --voice, --voice-ref-dir, --voice for all, characters."""
+    """By speaker. --voice comes first (`overlay` has put what a person set in its place), then --voice-ref-dir, --voice for
+    all, characters."""
     voicing, wishes = scene.want.voicing, dict[str, _Wish]()
     _check_names(scene)
     given = {name.casefold(): (name, files) for name, files in voicing.given.items()}
     for name in scene.names:
-        edit = scene.run.book.speakers.get(name) if scene.run.book else None
-        if wish := (edit.voice if edit else None) or voicing.voices.get(name):
+        if wish := voicing.voices.get(name):
             wishes[name] = _Wish(wish, "wished", voicing.recorded.get(wish, ()))
         elif name.casefold() in given:
             wishes[name] = _Wish(given[name.casefold()][0], "recording given", given[name.casefold()][1], meant=True)
@@ -258,10 +258,12 @@ class _Choice:
         asked = [wish for wish in self.wishes.values() if wish.voice is None]
         asked += [_Wish(name, "", recorded.get(name, ())) for name in dict.fromkeys(x.voice for x in self.scene.lines) if name]
         if asked:
-            names = tuple(sorted({wish.name for wish in asked}))
+            aliases = self.want.voicing.aliases
+            names = tuple(sorted({n for wish in asked for n in (wish.name, aliases.get(wish.name, wish.name))}))
             own = dict(zip(names, self.run.step(voicing.named, names, self.want.target), strict=True))
             spoken = [w for w in asked if not w.references or (own[w.name].listed and not w.meant)]
-            self.by_wish = {w.key: own[w.name].voice for w in spoken}
+            ends = {n: n if own[n].listed else aliases.get(n, n) for n in names}  # an engine's own name is no alias
+            self.by_wish = {w.key: own[ends[w.name]].voice for w in spoken}
             self._recorded([w for w in {w.key: w for w in asked}.values() if w.key not in self.by_wish])
         for name, wish in self.wishes.items():
             if voice := wish.voice or self.by_wish.get(wish.key):

@@ -6,8 +6,6 @@ lose each other, also while the film is being made. Nothing here knows what a li
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,9 +16,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AwareDatetime, Field, ValidationError
 
 from polydub.errors import BadInput
-from polydub.project import write
+from polydub.project import EDITS_LOCK, flocked, write
 from polydub.spoken import P, Part, Spoken, checked, first, tree_of
-from polydub.store import writing
 from polydub.types import Expression
 
 FORMAT = 2  # 1 had {"items": {"lines": {...}}} and no history
@@ -190,6 +187,25 @@ class Edits(Part):
         """With a line locked, or not."""
         return self.model_copy(update={"locks": _with(self.locks, id_, lock)})
 
+    def renamed(self, ids: Mapping[str, str]) -> Edits:
+        """With what is set of lines, their takes and history under new ids (old -> new); locks stay where they are.
+
+        Where a new id has something of its own already, the old one keeps what it has.
+        """
+        changes = (patch for change in self.history for patch in (change.before, change.after))
+        known = {*self.lines, *self.takes, *(id_ for patch in changes for id_ in (*patch.lines, *patch.locks))}
+        names = {old: new for old, new in ids.items() if new not in known or new in ids}
+
+        def moved(entries: Mapping[str, Any]) -> dict[str, Any]:
+            return {names.get(id_, id_): entry for id_, entry in entries.items()}
+
+        def past(patch: Patch) -> Patch:
+            return patch.model_copy(update={"lines": moved(patch.lines), "locks": moved(patch.locks)})
+
+        history = tuple(c.model_copy(update={"before": past(c.before), "after": past(c.after)}) for c in self.history)
+        own = {"lines": moved(self.lines), "takes": moved(self.takes), "revisions": moved(self.revisions)}
+        return self.model_copy(update={**own, "history": history})
+
     def with_take(self, id_: str, version: Version) -> Edits:
         """With one more take of a line."""
         return self.model_copy(update={"takes": {**self.takes, id_: (*self.takes.get(id_, ()), version)}})
@@ -265,13 +281,8 @@ def _held(folder: Path, language: str) -> Generator[Edits]:
     """The edits, which nobody else changes meanwhile."""
     if not folder.is_dir():
         raise BadInput(f"there is no project {folder}", "give the folder of a dubbed film, such as Output/talk")
-    with writing(folder):
-        descriptor = os.open(folder / ".edits.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for milliseconds
-            yield read(folder, language)
-        finally:
-            os.close(descriptor)
+    with flocked(folder / EDITS_LOCK):
+        yield read(folder, language)
 
 
 def _keep(folder: Path, language: str, edits: Edits) -> None:

@@ -10,7 +10,7 @@ from polydub.edits import Edits, LineEdit, Lock, Merge, SpeakerEdit, Split
 from polydub.runner import Run
 from polydub.spoken import Spoken
 from polydub.stages.timing import Held
-from polydub.stages.translate import Given
+from polydub.stages.translate import Given, unmarked
 from polydub.store import Store
 from polydub.types import PLAIN, Line, Notice, Segment, Span, Speaker, Word, seconds
 from polydub.wants import Wanted
@@ -145,7 +145,7 @@ def _translated(lines: Sequence[Line], given: Given, book: Edits, anew: Anew) ->
             continue
         alone = Segment(x.start, x.end, x.id, x.speaker, x.source_text)
         script = replace(given.script, segments=(alone,))
-        (said,) = anew(Given(script, {}, given.timed, given.written))
+        (said,) = anew(unmarked(Given(script, {}, given.timed, given.written)))
         made.append(replace(x, text=said.text, short=said.short, long=said.long))
     return tuple(made)
 

@@ -88,6 +88,7 @@ def recorded(now: Edits, then: Edits, film: SpokenFilm, locks: Mapping[str, str]
             made = Version(number=number, when=edits.now(), why=_why(then, said.line), spoken=said, edit=then.line(id_))
             now = now.with_take(id_, made)
     kept = {id_: lock for id_, lock in then.locks.items() if id_ in locks and now.locks.get(id_) == lock}
+    now = now.renamed({id_: locks[id_] for id_ in kept if locks[id_] != id_})
     for id_ in kept:  # all first: a lock may go to where another one was; those that are lost or were changed meanwhile stay
         now = now.with_lock(id_, None)
     for id_, lock in kept.items():

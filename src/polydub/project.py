@@ -19,6 +19,7 @@ from polydub.errors import StoreError
 from polydub.store import writing
 from polydub.types import Artifact
 
+EDITS_LOCK = ".edits.lock"  # of what a person sets: see edits.py
 _WAIT_S = 0.2
 
 
@@ -90,12 +91,19 @@ def memory_of(folder: Path) -> dict[str, Any]:
 
 def _sweep(folder: Path) -> None:
     """Removes what a killed run left; the lock is held."""
-    for place in (folder, folder / "stems", folder / "subs", folder / "debug" / "segments"):
-        for left in place.glob(".polydub-*"):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
+    edited = (folder / EDITS_LOCK).exists()  # somebody may be writing edits at this moment, which needs no lock of the project
+    with flocked(folder / EDITS_LOCK) if edited else contextlib.nullcontext():
+        for place in (folder, folder / "stems", folder / "subs", folder / "debug" / "segments"):
+            sweep(place)
+
+
+def sweep(place: Path) -> None:
+    """Removes what killed processes were writing in a folder; nobody else may be writing there."""
+    for left in place.glob(".polydub-*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _new(media: Path, content: Artifact) -> dict[str, Any]:
@@ -111,6 +119,19 @@ def _fits(folder: Path, media: Path, content: Artifact) -> bool:
         return not folder.exists() or folder.is_dir()
     same_place = source["path"] == _new(media, content)["source"]["path"]
     return same_place or source["sha256"] == content.sha256
+
+
+@contextlib.contextmanager
+def flocked(path: Path, mode: int = 0o644) -> Generator[None]:
+    """Holds a lock that nobody holds for long; others wait for it without a word. Raises: StoreError."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, mode)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

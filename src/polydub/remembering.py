@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from polydub.casting import Cast, Recalled
 from polydub.engines.pool import Tool
-from polydub.errors import StoreError
+from polydub.errors import BadSettings, MissingSecret, StoreError
 from polydub.runner import Run
 from polydub.stages import characters as stages
 from polydub.stages import match as portraits_of
@@ -111,7 +111,7 @@ class Memory:
                 who = visit.who(found, draft.book)
                 for name in cast.portraits:
                     visit.add(draft, name, found[name], who.get(name))
-        except StoreError as error:
+        except (StoreError, MissingSecret, BadSettings) as error:  # another process may have encrypted it meanwhile
             run.note(Notice("characters-not-kept", f"the characters of this film were not remembered: {error.message}"))
         run.note(*visit.told)
 

@@ -86,7 +86,7 @@ def voicing_of(settings: Settings, store: Store, voices: Iterable[str] = ()) -> 
     from polydub.voices import wishes
 
     recorded, given = wishes.recorded(names, s.voices_home, store), wishes.given(s.voice_ref_dir, store)
-    return Voicing(s.voice_mode, dict(s.voice), recorded, s.characters == "on", given)
+    return Voicing(s.voice_mode, dict(s.voice), recorded, s.characters == "on", given, wishes.meant(names, s.voices_home))
 
 
 def asked_of(settings: Settings) -> dict[str, Expression]:
@@ -171,7 +171,7 @@ def language_of_name(path: Path) -> str | None:
 # Settings of the machine rather than of the dub: what they are where it is rendered again counts, unless they were typed.
 _LOCAL = {
     *("to", "output", "store", "models", "environments", "threads", "jobs", "idle_s", "check_memory", "strict_secrets"),
-    *("download", "stream", "chunk_seconds", "overlap_seconds", "strict"),
+    *("download", "stream", "chunk_seconds", "overlap_seconds", "strict", "server"),
 }
 
 

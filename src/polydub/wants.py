@@ -121,7 +121,8 @@ class Voicing:
     Attributes: mode: how those get one who have none: cloned from what they say in this film, the engine's nearest, its
     next, or one for all. voices: names, by speaker; "*" = everybody's. recorded: recordings that a voice is cloned from, or
     matched to where the engine cannot clone, by the names in `voices`. characters: voices are remembered across films.
-    given: recordings of speakers, by their name in any case.
+    given: recordings of speakers, by their name in any case. aliases: names in `voices` that are the user's own for a voice
+    of an engine -> its name there.
     """
 
     mode: Literal["match", "clone", "preset", "single"] = "match"
@@ -129,6 +130,7 @@ class Voicing:
     recorded: Mapping[str, tuple[Artifact, ...]] = field(default_factory=dict[str, "tuple[Artifact, ...]"])
     characters: bool = False
     given: Mapping[str, tuple[Artifact, ...]] = field(default_factory=dict[str, "tuple[Artifact, ...]"])
+    aliases: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,10 +174,24 @@ class TestParcels:
         told = polydub("characters", "match", recordings / "ann2.wav", "--speakers", "1", *other)
         assert "the character Ann" in told.out
 
-    def test_the_same_characters_make_the_same_file_and_come_in_as_new_ones(self, book: Call, tmp_path: Path) -> None:
+    def test_the_same_characters_make_the_same_file(self, book: Call, tmp_path: Path) -> None:
         for name in ("a.zip", "b.zip"):
             book("export", "Ann", "--out", name)
         assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+    def test_who_is_here_already_comes_in_once(self, book: Call, tmp_path: Path) -> None:
+        book("export", "--out", "all.zip")
+        before = files(tmp_path)["book.json"]
+        told = book("import", "all.zip")
+        assert (told.status, told.out) == (0, "") and "all here already" in told.err
+        assert files(tmp_path)["book.json"] == before
+        book("forget", "Ann", "--yes")
+        assert book("import", "all.zip").out == "c3 Ann: imported\n"
+
+    def test_another_person_of_the_same_name_gets_a_number(self, book: Call) -> None:
+        book("export", "Ann", "--out", "a.zip")
+        book("forget", "Ann", "--yes")
+        book("rename", "Bob", "Ann")
         assert book("import", "a.zip").out == "c3 Ann 2: imported\n"
 
     @pytest.mark.parametrize(

@@ -132,6 +132,50 @@ def test_what_was_set_is_taken_back(polydub: Call, talk: Path) -> None:
     assert (row["expression"]["rate"], row["expression"]["pitch"]) == (1.0, 1.0)
 
 
+def test_a_list_tells_which_take_is_in_the_film(polydub: Call, talk: Path) -> None:
+    def heard() -> list[int | None]:
+        return [row["heard"] for row in polydub("review", "talk", "list", "--json").json["lines"]]
+
+    for text in ("Hasta luego.", "Hasta luego, amigos."):
+        polydub("review", "talk", "edit", "2", text)
+    assert heard() == [None, 3]
+    polydub("review", "talk", "undo")
+    assert heard() == [None, 2]
+    assert "  v2  " in polydub("review", "talk", "list").out
+    polydub("review", "talk", "edit", "2", "--back", "text")
+    assert heard() == [None, 1]
+    takes = [line for line in polydub("review", "talk", "show", "2").out.splitlines() if line.startswith("take")]
+    assert [line.endswith(", in the film") for line in takes] == [True, False, False]
+
+
+def test_a_start_alone_moves_a_line_with_the_end_that_was_set(polydub: Call, talk: Path) -> None:
+    def times() -> tuple[float, float]:
+        row = polydub("review", "talk", "show", "1", "--json").json
+        return row["start"], row["end"]
+
+    polydub("review", "talk", "time", "1", "0.2", "0.8", "--no-render")
+    told = polydub("review", "talk", "time", "1", "1.1", "--no-render")
+    assert (told.status, times()) == (0, (1.1, 1.7))
+    polydub("review", "talk", "time", "1", "-", "1.9", "--no-render")
+    assert times() == (1.1, 1.9)
+    polydub("review", "talk", "time", "1", "--back", "--no-render")
+    polydub("review", "talk", "time", "1", "0.4", "--no-render")
+    assert polydub("review", "talk", "history", "--json").json["changes"][-1]["what"] == "start of line 1"
+
+
+def test_an_emotion_is_one_that_is_known(polydub: Call, talk: Path) -> None:
+    polydub("review", "talk", "edit", "1", "--emotion", "grumpy", "--no-render").fails(2, "no emotion", "angry")
+    polydub("review", "talk", "edit", "1", "--emotion", "Furious", "--no-render")
+    assert polydub("review", "talk", "show", "1", "--json").json["expression"]["emotion"] == "angry"
+
+
+def test_what_is_to_be_typed_next_names_the_same_dub(polydub: Call, talk: Path) -> None:
+    told = polydub("review", "talk", "edit", "1", "Otra.", "--no-render", "--lang", "es", "--output", "Output")
+    assert "polydub review talk render --lang es --output Output" in told.err
+    told = polydub("review", "talk", "list", "--lang", "es")
+    assert "polydub review talk render --lang es" in told.err
+
+
 def test_a_text_may_come_from_stdin(polydub: Call, talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("De la\ntubería.\n"))
     polydub("review", "talk", "edit", "1", "--text", "-", "--no-render")

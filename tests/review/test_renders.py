@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from polydub import edits, review
-from polydub.dubbing import Ears, Outcome
+from polydub import config, edits, request, review
+from polydub.dubbing import Ears, Job, Outcome
 from polydub.engines.pool import EnginePool
 from polydub.errors import BadInput
 from polydub.review import Reviewed, rendering
@@ -51,6 +51,12 @@ def test_a_render_takes_the_settings_that_made_the_film(talk: Reviewed) -> None:
     memory = json.loads((talk.folder / "project.json").read_text(encoding="utf-8"))["requests"]["es"]
     assert memory["settings"]["tts"] == "fake"
     assert not {"output", "to", "threads"} & set(memory["settings"])
+
+
+def test_a_project_remembers_no_secret_and_nothing_of_a_server(tmp_path: Path) -> None:
+    environ = {"POLYDUB_SERVER__DATABASE": "postgresql://me:swordfish@db/jobs", "POLYDUB_OPENAI_API_KEY": "swordfish"}
+    loaded = config.load({"to": "es", "tts": "fake"}, job=None, environ=environ, cwd=tmp_path, user_file=None)
+    assert request.remembered(Job(tmp_path / "talk.mkv"), loaded) == {"settings": {"tts": "fake"}}
 
 
 def test_an_edit_speaks_one_line_and_keeps_both_takes(talk: Reviewed) -> None:

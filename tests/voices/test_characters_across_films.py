@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from polydub import config
+from polydub.dubbing import Ears, Job, dub_film
+from polydub.engines.pool import EnginePool
 from polydub.errors import MissingSecret
-from polydub.types import HEAR_HZ
+from polydub.types import HEAR_HZ, Progress
 from polydub.voices.book import Book, Shelf
-from polydub.voices.bookkeeping import Changes, changed, find, forgotten
+from polydub.voices.bookkeeping import Changes, added, changed, find, forgotten
 from small_dubs import DIALOGUE, Dub, Film, spoken_film
 
 pytestmark = pytest.mark.slow
@@ -98,6 +102,24 @@ def test_a_film_dubbed_again_repeats_nothing_and_teaches_nothing(series: Series)
     again = series.dub("one")
     assert again.called == set() and facts(series.book) == before
     assert sorted(p.name for p in series.shelf.folder.iterdir()) == files
+
+
+def test_a_book_that_somebody_encrypts_meanwhile_costs_no_film(series: Series) -> None:
+    series.espeak("one", {"ANN": "ANN", "BOB": "BOB"})
+    film = Film(series.folder, series.folder / "one.mkv")
+    names = {"characters": "on", "character_book": str(series.shelf.file), "output": str(film.out)}
+    values = {"to": "es", "mt": "fake", "tts": "fake", "separation": "none", **names}
+    loaded = config.load(values, job=None, environ={}, cwd=series.folder, user_file=None)
+
+    def encrypt(progress: Progress) -> None:
+        if progress.stage == "mux" and not series.shelf.file.exists():
+            with Shelf(series.shelf.file, "a key of somebody else").changing() as draft:
+                draft.book, _ = added(draft.book, "Zoe", "match", NOW)
+
+    with closing(EnginePool()) as pool:
+        (outcome,) = dub_film(Job(film.media, film.transcript), loaded, pool, Ears(encrypt))
+    assert outcome.film.is_file() and outcome.report.is_file()
+    assert "characters-not-kept" in {notice.code for notice in outcome.notices}
 
 
 def test_by_default_nobody_is_remembered(series: Series) -> None:

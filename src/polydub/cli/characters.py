@@ -339,8 +339,15 @@ def export(who: tuple[str, ...], out: Path, **given: Any) -> int:
 @settings_options(BOOK)
 @common
 def import_(file: Path, **given: Any) -> int:
-    """Add the characters of an exported zip file."""
-    return _change(given, lambda draft: parcel.read(file, draft), "imported")
+    """Add the characters of an exported zip file; those that are here already stay as they are."""
+
+    def change(draft: Draft) -> list[Character]:
+        added = parcel.read(file, draft)
+        if not added:
+            output.say("nobody was imported: they are all here already")
+        return added
+
+    return _change(given, change, "imported")
 
 
 @characters.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 from polydub.cli import output, review_text
 from polydub.cli.options import PATH
 from polydub.cli.review_changes import CHANGES
-from polydub.cli.review_common import Called, ProjectFirst, called, ids, line_facts, on_dub, render, renders
+from polydub.cli.review_common import Called, ProjectFirst, called, ids, line_facts, on_dub, render, renders, typed
 from polydub.cli.review_files import FILES
 from polydub.errors import BadSettings
 from polydub.review import comparing, playing, reading
@@ -63,8 +63,7 @@ def list_(**given: Any) -> int:
         output.result(line)
     pending = sum(row.pending for row in rows)
     if pending:
-        several = "s" * (pending > 1)
-        output.say(f"{pending} line{several} not rendered yet: polydub review {shlex.quote(given['project'])} render")
+        output.say(f"{pending} line{'s' * (pending > 1)} not rendered yet: {typed(call, 'render')}")
     if not shown and rows:
         output.say(f"none of {len(rows)} lines is like that")
     return 0
@@ -142,7 +141,8 @@ def _diff_takes(call: Called, words: tuple[str, ...]) -> int:
     if not words or not all(word.removeprefix("v").isdecimal() for word in words[1:]):
         raise BadSettings("which takes are to be compared?", "give a line and their numbers: diff 3 --takes 1 2")
     numbers = [int(word.removeprefix("v")) for word in words[1:]]
-    found = comparing.compare_takes(call.dub, _store(call), words[0], numbers)
+    with _store(call) as store:
+        found = comparing.compare_takes(call.dub, store, words[0], numbers)
     if call.as_json:
         facts = [{**line_facts(take), "file": str(take.file)} for take in found]
         output.result_json({"line": words[0], "takes": facts})
@@ -154,10 +154,10 @@ def _diff_takes(call: Called, words: tuple[str, ...]) -> int:
     return 0
 
 
-def _store(call: Called) -> Store:
+def _store(call: Called) -> closing[Store]:
     from polydub.store import Store
 
-    return Store(call.store)
+    return closing(Store(call.store))
 
 
 @review.command(short_help="Play a line.")
@@ -174,7 +174,8 @@ def play(line: str, take: int | None, original: bool, out: Path | None, **given:
     if original:
         file = playing.original_file(call.dub, line)
     elif take is not None:
-        file = playing.take_file(call.dub, _store(call), line, take)
+        with _store(call) as store:
+            file = playing.take_file(call.dub, store, line, take)
     else:
         file = playing.line_file(call.dub, line)
     if out is not None:

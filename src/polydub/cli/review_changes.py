@@ -138,6 +138,8 @@ def voice(who: str, name: str | None, back: bool, **given: Any) -> int:
 def time(line: str, start: str | None, end: str | None, **given: Any) -> int:
     """Set when a line is heard: seconds, or a time such as 1:02.5; - leaves the start as it is.
 
+    A start alone moves the line, an end that was set moves with it.
+
     \b
     polydub review talk time 3 62.5
     polydub review talk time 3 1:02.5 1:04
@@ -153,15 +155,22 @@ def time(line: str, start: str | None, end: str | None, **given: Any) -> int:
         moved = row.start + _number(by, "--by")
         if moved < 0:
             raise BadSettings(f"line {line} would begin before the film", f"it begins at {row.start} s")
-        book = reading.state(call.dub).edits
-        ends = {} if book.line(line).end is None else {"end": round(row.end + moved - row.start, 3)}
-        return finish(call, operations.edit(call.dub, line, {"start": round(moved, 3)} | ends, row.revision))
+        return finish(call, operations.edit(call.dub, line, _moved(call, row, round(moved, 3)), row.revision))
     if given["back"]:
         return finish(call, operations.time(call.dub, line))
     fields = {name: _moment(text) for name, text in (("start", start), ("end", end)) if text not in (None, "-")}
     if not fields:
         raise BadSettings("when is the line to be heard?", "give its start or its end")
+    if (begins := fields.get("start")) is not None and "end" not in fields:
+        fields = _moved(call, row, begins)
     return finish(call, operations.edit(call.dub, line, fields, row.revision))
+
+
+def _moved(call: Called, row: reading.Row, start: float) -> dict[str, float | None]:
+    """What is set of a line that begins at another time, and ends so much later where an end was set."""
+    ends = reading.state(call.dub).edits.line(row.id).end is not None
+    moved: dict[str, float | None] = {"start": start}
+    return moved | {"end": round(row.end + start - row.start, 3)} if ends else moved
 
 
 def _moment(text: str | None) -> float | None:

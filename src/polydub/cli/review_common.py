@@ -148,10 +148,10 @@ def finish(call: Called, change: Change | None, *, rendering: bool = True, more:
             told |= render(call, change.lines)
         except PolydubError:
             if told["done"] == "changed":
-                output.say(f"the change is noted all the same; to take it back: polydub review {_named(call)} undo")
+                output.say(f"the change is noted all the same; to take it back: {typed(call, 'undo')}")
             raise
     elif change and rendering:
-        output.say(f"noted; make the film with: polydub review {_named(call)} render")
+        output.say(f"noted; make the film with: {typed(call, 'render')}")
     if call.as_json:
         touched = set(change.lines) if change else set[str]()
         output.result_json(
@@ -162,9 +162,11 @@ def finish(call: Called, change: Change | None, *, rendering: bool = True, more:
     return 0
 
 
-def _named(call: Called) -> str:
-    """The project as a person types it."""
-    return shlex.quote(call.given["project"])
+def typed(call: Called, action: str) -> str:
+    """An action on the same dub as a person types it."""
+    given = call.given
+    told = [(f"--{name}", given[name]) for name in ("lang", "output", "store", "job") if given.get(name) is not None]
+    return shlex.join(["polydub", "review", given["project"], action, *(str(part) for pair in told for part in pair)])
 
 
 def _changed(change: Change | None) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def export(file: Path | None, takes: bool, force: bool, **given: Any) -> int:
         from polydub.review.takes import export_takes
         from polydub.store import Store
 
-        files = [take.file for take in export_takes(call.dub, Store(call.store))]
+        with closing(Store(call.store)) as store:
+            files = [take.file for take in export_takes(call.dub, store)]
         told["takes"] = [str(path) for path in files]
     if call.as_json:
         output.result_json(told)

@@ -14,6 +14,7 @@ from polydub.review.comparing import Changed, TakeFacts
 from polydub.review.importing import Difference
 from polydub.review.reading import Row
 from polydub.review.rows import clock
+from polydub.types import PLAIN
 
 _PLAIN_WIDTH = 80
 _STATUS = {"draft": "", "approved": "ok", "locked": "locked"}
@@ -34,7 +35,7 @@ def table(rows: Sequence[Row], *, wide: bool) -> list[str]:
     for row in rows:
         rate = f"{row.rate:4.2f}" if row.rate else "   -"
         marks = ("!" if row.notices else " ") + ("*" if row.pending else " ")
-        take = f"v{row.take or row.takes[-1]}" if row.takes else "-"
+        take = f"v{row.heard}" if row.heard else "-"
         start = (
             f"{row.id:>{ids}}  {_time(row.start, long=long)}  {fitted(output.clean(row.speaker), names)}  "
             f"{_STATUS[row.status]:<6}  {take:<4}  {rate} {marks}  "
@@ -84,7 +85,8 @@ def everything(row: Row, changed: Iterable[Changed], takes: Sequence[dict[str, A
     ]
     if row.said and row.said != row.text:
         facts.append(("said", f"{row.said} (in the last render)"))
-    manner = {name: value for name, value in asdict(row.expression).items() if value not in (0.0, 1.0, "")}
+    plain = asdict(PLAIN)
+    manner = {name: value for name, value in asdict(row.expression).items() if value != plain[name]}
     facts += [(name.replace("_", " "), value) for name, value in manner.items()]
     if row.at is not None:
         facts.append(
@@ -93,7 +95,9 @@ def everything(row: Row, changed: Iterable[Changed], takes: Sequence[dict[str, A
     if row.overflow:
         facts.append(("talk-over", f"{row.overflow:.3f} s"))
     facts.append(("seed", row.seed))
-    facts += [(f"take {'*' if take['number'] == row.take else ''}v{take['number']}", take_line(take)) for take in takes]
+    for take in takes:
+        chosen, heard = take["number"] == row.take, take["number"] == row.heard
+        facts.append((f"take {'*' if chosen else ''}v{take['number']}", take_line(take) + (", in the film" if heard else "")))
     for one in changed:
         facts += [("changed", _difference(name, *values)) for name, values in one.fields.items() if values[0] is not None]
     facts += [("notice", text) for text in row.notices]

@@ -116,7 +116,8 @@ def secret_lines(path: Path) -> Mapping[str, str]:
 
 def reserved(values: Iterable[str]) -> list[str]:
     """The variables that are kept for a later feature, sorted."""
-    return sorted(v for v in values if any(not alias.target and alias.covers(v) for alias in ALIASES))
+    used = {alias.variable for alias in ALIASES if alias.target}
+    return sorted(v for v in values if v not in used and any(not a.target and a.covers(v) for a in ALIASES))
 
 
 def _leaves(table: Mapping[str, object], origin: str) -> Layer:

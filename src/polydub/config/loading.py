@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ _REASONS = {
     "too_short": "it must hold at least one",
     "tuple_type": "it must be a list of texts",
 }
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]+(?=@)")  # in an address
 # The secret that an engine's preset opens its own service with.
 _SERVICES = {("openai", "openai"): "openai_api_key", ("openai", "groq"): "groq_api_key"}
 
@@ -282,4 +284,6 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, (tuple, list)):
         return ", ".join(_shown(item) for item in cast("Iterable[object]", value))
+    if isinstance(value, str):
+        return _PASSWORD.sub(r"\1***", value)
     return str(value).lower() if isinstance(value, bool) else str(value)

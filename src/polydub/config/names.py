@@ -40,6 +40,23 @@ SECRETS: Mapping[str, Secret] = MappingProxyType(
         "groq_api_key": Secret(
             ("POLYDUB_GROQ_API_KEY", "GROQ_API_KEY"), "Key of Groq, for the preset groq of the engine openai."
         ),
+        "api_token": Secret(
+            ("POLYDUB_API_TOKEN", "API_TOKEN"), "A token of 32 characters or more that opens the server as its first admin."
+        ),
+        "jwt_keys": Secret(
+            ("POLYDUB_JWT_KEYS",),
+            "Keys that sign the server's access tokens: NAME:SECRET, several with commas, the first signs; unset = in a file.",
+        ),
+        "database_url": Secret(
+            ("POLYDUB_DATABASE_URL",), "Address of the server's database with its password, instead of server.database."
+        ),
+        "d1_token": Secret(("POLYDUB_D1_TOKEN",), "Token for Cloudflare D1, for server.database = d1."),
+        "s3_access_key_id": Secret(("POLYDUB_S3_ACCESS_KEY_ID", "S3_ACCESS_KEY_ID"), "Id of the key for server.storage."),
+        "s3_secret_access_key": Secret(("POLYDUB_S3_SECRET_ACCESS_KEY", "S3_SECRET_ACCESS_KEY"), "The key for server.storage."),
+        "webhook_secret": Secret(
+            ("POLYDUB_WEBHOOK_SECRET", "WEBHOOK_SECRET"),
+            "What webhooks from remote workers are signed with: whsec_..., several with spaces.",
+        ),
         "characters_key": Secret(
             ("POLYDUB_CHARACTERS_KEY",),
             "What remembered characters are encrypted with: 8 characters or more. Without it they cannot be read again.",
@@ -57,12 +74,17 @@ ALIASES: tuple[Alias, ...] = (
     Alias("COQUI_TOS_AGREED", "engines.tts.xtts.agree_terms", "1 = the terms of XTTS are accepted."),
     Alias("WAV2LIP_DIR", "engines.lipsync.wav2lip.folder", "Checkout of Wav2Lip."),
     Alias("WAV2LIP_CHECKPOINT", "engines.lipsync.wav2lip.checkpoint", "Weights of Wav2Lip."),
-    Alias("API_TOKEN", "", "Token that clients of the server show."),
-    Alias("S3_*", "", "Object storage of the server."),
-    Alias("WEBHOOK_*", "", "Webhooks of the server."),
-    Alias("RETENTION_DAYS_*", "", "Days until the server deletes inputs, results and logs."),
-    Alias("MAX_FILE_SIZE_MB", "", "Largest upload that the server takes."),
-    Alias("MAX_DURATION_SECONDS", "", "Longest recording that the server takes."),
+    Alias("S3_BUCKET", "server.storage", "Bucket of the server's files."),
+    Alias("S3_ENDPOINT", "server.s3_endpoint", "Address of an S3-compatible store."),
+    Alias("S3_ENDPOINT_URL", "server.s3_endpoint", "Address of an S3-compatible store."),
+    Alias("S3_REGION", "server.s3_region", "Region of the bucket."),
+    Alias("WEBHOOK_URL", "", "Webhooks are kept by the server itself: POST /api/webhooks."),
+    Alias("RETENTION_DAYS_INPUTS", "server.inputs_days", "Days that the server keeps uploaded films."),
+    Alias("RETENTION_DAYS_LOGS", "server.logs_days", "Days that the server keeps logs."),
+    Alias("RETENTION_DAYS_SPEECH", "server.speech_days", "Days that the server keeps generated speech."),
+    Alias("RETENTION_DAYS_*", "", "Days until the server deletes what else there was in earlier systems."),
+    Alias("MAX_FILE_SIZE_MB", "server.max_file_mb", "Largest recording that the server transcribes or separates."),
+    Alias("MAX_DURATION_SECONDS", "server.max_duration_s", "Longest recording that the server transcribes or separates."),
     Alias("MAX_CHUNK_CHARS", "engines.tts.vibevoice.max_chunk_chars", "Longest piece of text spoken at once."),
 )
 

@@ -67,28 +67,32 @@ def wav_head(rate_hz: int, length: int = UNKNOWN, channels: int = 1) -> bytes:
     return b"RIFF" + struct.pack("<I", whole) + b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", length)
 
 
-# form -> (muxer, its options, encoder, bits a second; 0 = lossless). No length is written at the front, since nobody knows it.
-_MUXED: Mapping[str, tuple[str, Mapping[str, str], str, int]] = {
-    "mp3": ("mp3", {"write_xing": "0", "id3v2_version": "0", "write_id3v1": "0"}, "libmp3lame", 96_000),
-    "opus": ("ogg", {"page_duration": "20000"}, "libopus", 48_000),
-    "aac": ("adts", {}, "aac", 96_000),
-    "flac": ("flac", {}, "flac", 0),
+# form -> (muxer, its options, encoder, its options, bits a second; 0 = lossless). No length is written at the front, since
+# nobody knows it. The encoders' quicker ways are taken: for a second of speech mp3 needs 9 ms instead of 17, aac 8 instead of
+# 20, opus 3 instead of 9, and many are made at once.
+_MUXED: Mapping[str, tuple[str, Mapping[str, str], str, Mapping[str, str], int]] = {
+    "mp3": (
+        "mp3",
+        {"write_xing": "0", "id3v2_version": "0", "write_id3v1": "0"},
+        "libmp3lame",
+        {"compression_level": "7"},
+        96_000,
+    ),
+    "opus": ("ogg", {"page_duration": "20000"}, "libopus", {"compression_level": "5"}, 48_000),
+    "aac": ("adts", {}, "aac", {"aac_coder": "fast"}, 96_000),
+    "flac": ("flac", {}, "flac", {}, 0),
 }
-_RATES_HZ = {
-    "mp3": (16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    "opus": (16_000, 24_000, 48_000),
-    "aac": (16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
-    "pcm": (24_000,),  # what OpenAI's has; nothing in it would say otherwise
-}
+# mp3 and aac add up to three frames, which are shortest in time at this rate; pcm has what OpenAI's has, and cannot tell it.
+_RATES_HZ = {"mp3": (RATE_HZ,), "aac": (RATE_HZ,), "opus": (16_000, 24_000, RATE_HZ), "pcm": (24_000,)}
 FLOWING = ("mp3", "opus", "aac", "flac", "wav", "pcm")  # what a Flowing encodes
 
 
 class Flowing:
     """Mono sound encoded while it is made: one header, what was encoded after each piece, the tail at the end.
 
-    Forms are those of FLOWING: 16 bits where bits count, mp3 and aac at 96 kbit/s, opus in Ogg at 48; WAV tells the length
-    0xFFFFFFFF. The rate is the sound's own, or the nearest above it that the form has; pcm always has 24 kHz. The sound is as
-    long as what was given, but for up to 0.07 s that mp3 and aac add.
+    Forms are those of FLOWING: 16 bits where bits count, mp3 and aac with 96 kbit/s, opus in Ogg with 48; WAV tells the length
+    0xFFFFFFFF. wav and flac have the sound's own rate, mp3 and aac 48 kHz, opus the nearest above it, pcm 24 kHz. The sound is
+    as long as what was given, but for up to 0.07 s that mp3 and aac add.
     """
 
     def __init__(self, form: str, rate_hz: int) -> None:
@@ -102,10 +106,10 @@ class Flowing:
         self._at, self._sink, self._head = 0, _Sink(), b""
         self._resampler = self._container = None
         if form in _MUXED:
-            muxer, options, encoder, bits = _MUXED[form]
+            muxer, options, encoder, quicker, bits = _MUXED[form]
             told = {**options, "fflags": "+flush_packets+bitexact"}
             self._container = av.open(self._sink, "w", format=muxer, options=told)
-            added = cast("Any", self._container).add_stream(encoder, rate=self.rate_hz, layout="mono")
+            added = cast("Any", self._container).add_stream(encoder, rate=self.rate_hz, layout="mono", options=dict(quicker))
             self._stream = cast("AudioStream", added)
             if bits:
                 self._stream.bit_rate = bits

@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from polydub import edits, overlay
-from polydub.edits import Change, Edits, LineEdit, Lock, Merge, SpeakerEdit, Split, Version
+from polydub.edits import Change, Edits, LineEdit, Lock, Manner, Merge, SpeakerEdit, Split, Version
 from polydub.errors import BadInput, BadSettings
 from polydub.review.reading import Reviewed, State, state, words
 from polydub.stages.speak import other_seed
+from polydub.text import tags
 from polydub.types import Line, seconds
 
 Fields = Mapping[str, Any]  # of LineEdit; None takes back what was set
@@ -65,6 +66,8 @@ def speaker(dub: Reviewed, name: str, fields: Mapping[str, Any]) -> Change | Non
         if name not in known:
             raise BadInput(f"nobody in this film is called {name}", f"the speakers are: {', '.join(known)}")
         changed = book.speakers.get(name, SpeakerEdit()).changed(**fields)
+        if changed.expression and "expression" in fields:
+            changed = changed.changed(expression=_felt(changed.expression))
         for x in now.lines:
             if x.speaker == name and not x.voice and x.id not in book.locks:
                 book = _first_takes(now, book, x.id)
@@ -293,12 +296,24 @@ def _edited(now: State, id_: str, fields: Fields) -> LineEdit:
     if "text" in own:
         own = {"short": None, "long": None} | own
     changed = now.edits.line(id_).changed(**own)
+    if changed.expression and "expression" in own:
+        changed = changed.changed(expression=_felt(changed.expression))
     start = line.start if changed.start is None else changed.start
     if changed.end is not None and changed.end <= start:
         raise BadInput(f"line {id_} would end before it begins", f"it begins at {start} s: give a later end")
     if changed.start is not None and start >= now.film.film_s:
         raise BadInput(f"line {id_} would begin after the film", f"the film is {now.film.film_s} s long")
     return changed
+
+
+def _felt(manner: Manner) -> Manner:
+    """With the emotion by its name in `tags.EMOTIONS`. Raises BadInput for one that is none."""
+    if not manner.emotion:
+        return manner
+    name = tags.NAMES.get(manner.emotion.strip().casefold(), "")
+    if name not in tags.EMOTIONS:
+        raise BadInput(f"{manner.emotion!r} is no emotion", f"there are: {', '.join(tags.EMOTIONS)}")
+    return manner.model_copy(update={"emotion": name})
 
 
 def _with_lock(now: State, book: Edits, id_: str, *, fresh: bool = False) -> Edits:

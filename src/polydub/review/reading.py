@@ -30,8 +30,8 @@ class Row:
     Attributes: start, end: of the line, as set. pinned: a person set them. text: to be said; said: what the last render says.
     voice: by name; own_voice: the line's own, "" = the speaker's. pending: changed since the last render. at, duration, rate,
     shift, overflow: where and how fast the last render says it, on the clock of the film it made; None where it says nothing.
-    takes: numbers of its versions; take: the one chosen by hand. notices: what the last render told about it. revision: for
-    `expected`.
+    takes: numbers of its versions; take: the one chosen by hand; heard: the one in the last render. notices: what that told
+    about it. revision: for `expected`.
     """
 
     id: str
@@ -55,6 +55,7 @@ class Row:
     overflow: float | None
     takes: tuple[int, ...]
     take: int | None
+    heard: int | None
     notices: tuple[str, ...]
     revision: int
 
@@ -157,6 +158,7 @@ def _row(now: State, x: Line, known: tuple[Mapping[str, str], Mapping[str, Any]]
         fresh = kept.line
     speaker = book.speakers.get(fresh.speaker)
     audible = bool(heard.get("duration"))
+    versions = book.takes.get(x.id, ())
     return Row(
         id=x.id,
         status=book.status(x.id),
@@ -177,8 +179,9 @@ def _row(now: State, x: Line, known: tuple[Mapping[str, str], Mapping[str, Any]]
         rate=heard["rate"] if audible else None,
         shift=heard["shift"] if audible else None,
         overflow=heard["overflow"] if audible else None,
-        takes=tuple(v.number for v in book.takes.get(x.id, ())),
+        takes=tuple(v.number for v in versions),
         take=book.line(x.id).take,
+        heard=next((v.number for v in reversed(versions) if spoken and v.spoken.same_sound(spoken)), None),
         notices=notices,
         revision=book.revisions.get(x.id, 0),
     )

@@ -83,8 +83,9 @@ def changeable(line: Line, wording: Wording) -> bool:
 
 
 def voice_mark(voice: Voice) -> str:
-    """Stands for a voice; equal for equal voices."""
-    return _mark(voice.engine, voice.name, voice.language, sorted(voice.settings.items()))
+    """Stands for how a voice speaks; a cloned one is its recordings, whatever it is called."""
+    who = [one.sha256 for one in voice.references] or voice.name
+    return _mark(voice.engine, who, voice.language, sorted(voice.settings.items()))
 
 
 def _mark(*parts: object) -> str:
@@ -97,7 +98,7 @@ def learn_paces(work: Work, examples: Mapping[str, tuple[tuple[str, float], ...]
     return {name: durations.learn(told, language) for name, told in examples.items()}
 
 
-@stage("recall-wordings")
+@stage("recall-wordings", version=2)
 def recall(work: Work, lines: tuple[Line, ...], casting: Casting, rules: Rules, previous: Memory | None) -> Memory:
     """What lines that may change say at first: the same as last time if nothing about them has changed, else the normal text.
 

@@ -36,8 +36,10 @@ def voice(voices: Sequence[Voice], name: str | None) -> Voice:
 
 
 def part(line: Line, casting: Casting, rate: float = 1.0) -> Part:
-    """Exactly what the engine needs to speak `line`."""
+    """Exactly what the engine needs to speak `line`; of a cloned voice its recordings, whatever it is called."""
     own = casting.lines.get(line.id) or casting.voices[line.speaker]
+    if own.references:
+        own = replace(own, name="", label="")
     return Part(line.text, line.language, own, rate, line.seed, line.expression)
 
 

@@ -7,7 +7,6 @@ Fernet, with a key that scrypt makes from what the user chose.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import math
@@ -215,18 +214,12 @@ class Shelf:
     @contextlib.contextmanager
     def changing(self) -> Generator[Draft]:
         """The book to be changed. It is written when the block ends, unless it raised; others wait as long as it is held."""
-        with writing(self.file):
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.file.with_name(self.file.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with project.flocked(self.file.with_name(self.file.name + ".lock"), 0o600):
             before = self.read()
             draft = Draft(self, before)
             yield draft
             if draft.book != before or self.open_to_read or draft.sounds:
                 self._write(draft)
-        finally:
-            os.close(descriptor)
 
     # inside
 

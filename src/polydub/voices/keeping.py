@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import os
 import re
 import shutil
@@ -159,9 +158,18 @@ def remove(folder: Path, voice: LibraryVoice) -> int:
                     path.unlink(missing_ok=True)
         kept = library.read(folder)
         if not kept.by_default:
-            left = {alias: name for alias, name in kept.aliases.items() if folded(name) != folded(voice.name)}
+            gone = {folded(voice.name), folded(voice.origin)}
+            left = {alias: name for alias, name in kept.aliases.items() if folded(_end(kept, alias)) not in gone}
             project.write(folder / library.ALIASES, library.written_aliases(left))
     return freed
+
+
+def _end(kept: library.Library, alias: str) -> str:
+    """Where an alias leads; itself where it leads round."""
+    try:
+        return kept.leads_to(alias)
+    except BadSettings:
+        return alias
 
 
 def set_alias(folder: Path, alias: str, name: str | None, *, engines: bool = False) -> Mapping[str, str]:
@@ -375,13 +383,6 @@ def _put(made: Path, place: Path) -> None:
 @contextlib.contextmanager
 def _held(folder: Path) -> Generator[None]:
     """Lets one process after the other change the library, and sweeps what a killed one left."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        for left in folder.glob(".polydub-*"):
-            shutil.rmtree(left, ignore_errors=True)
+    with project.flocked(folder / ".lock"):
+        project.sweep(folder)
         yield
-    finally:
-        os.close(descriptor)

@@ -35,6 +35,16 @@ def recorded(names: Iterable[str], home: Path, store: Store) -> dict[str, tuple[
     return found
 
 
+def meant(names: Iterable[str], home: Path) -> dict[str, str]:
+    """What aliases of the library in `home` lead to, where that is no voice of it but one that an engine may have.
+
+    Raises: BadInput for a damaged library; BadSettings for an alias that leads round.
+    """
+    asked = sorted({name for name in names if name})
+    shelf = library.read(home) if asked else Library(home)
+    return {name: end for name in asked if (end := _abroad(shelf, name)) is not None}
+
+
 def given(folder: Path | None, store: Store) -> dict[str, tuple[Artifact, ...]]:
     """The recordings SPEAKER.wav, .flac and .mp3 of a folder, by speaker as the files are called; none without a folder.
 
@@ -65,7 +75,16 @@ def _recording(path: Path, store: Store) -> tuple[Artifact, ...]:
 
 def _kept(shelf: Library, name: str) -> LibraryVoice | None:
     """The voice of the library that a name means, which may be a part of its name if that is not too short."""
+    if _abroad(shelf, name) is not None:
+        return None
     wanted = folded(name)
     whole = any(wanted in (folded(v.name), folded(v.origin)) for v in shelf.voices) or shelf.leads_to(name) != name
     damaged = wanted in map(folded, shelf.damaged)
     return shelf.get(name) if whole or damaged or len(wanted) >= PART_OF_NAME else None
+
+
+def _abroad(shelf: Library, name: str) -> str | None:
+    """What an alias leads to that is no voice of the library; None for anything else."""
+    if shelf.has(name) or (end := shelf.leads_to(name)) == name or shelf.has(end):
+        return None
+    return None if folded(end) in map(folded, shelf.damaged) else end

@@ -1,0 +1,224 @@
+"""`polydub admin`: accounts, tokens and links of a server, on its own machine; it may run meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from polydub.cli import output
+from polydub.cli.options import common
+from polydub.cli.serve import data_option, needs_server
+from polydub.errors import BadInput
+
+if TYPE_CHECKING:
+    from polydub.server.bootstrap import Opened
+    from polydub.server.contracts import User
+
+Answer = TypeVar("Answer")
+ROLES = click.Choice(["viewer", "editor", "admin"])
+
+
+@click.group()
+def admin() -> None:
+    """Look after a server: tokens, accounts, one-time links. Run it where the server runs, with its settings."""
+
+
+@admin.command()
+@data_option
+@click.option("--user", "email", help="Whose token; the first admin's when it is left out.")
+@click.option("--name", default="made on the command line", show_default=True, help="What it is for.")
+@click.option("--scopes", default="", help="What it may be used for: read, write, speech, metrics, admin; empty = everything.")
+@click.option("--days", type=click.IntRange(1, 3650), default=365, show_default=True, help="How long it holds.")
+@common
+def token(email: str | None, name: str, scopes: str, days: int, **given: Any) -> int:
+    """Print a new API token; it is shown this once."""
+    from polydub.server.access import SCOPES
+
+    wanted = tuple(sorted({scope.strip() for scope in scopes.split(",") if scope.strip()}))
+    unknown = [scope for scope in wanted if scope not in SCOPES]
+    if unknown:
+        raise BadInput(f"there is no scope {unknown[0]}", f"the scopes are {', '.join(SCOPES)}")
+
+    async def make(house: Opened) -> str:
+        user = await _person(house, email)
+        return (await house.accounts.new_token(user, name, wanted, days))[0]
+
+    made = _within(given, make)
+    output.result_json({"token": made, "scopes": list(wanted), "days": days}) if given["as_json"] else output.result(made)
+    return 0
+
+
+@admin.command("login-link")
+@click.argument("email", required=False)
+@data_option
+@common
+def login_link(email: str | None, **given: Any) -> int:
+    """Print a link that logs somebody in, once, within an hour; the first admin when no EMAIL is given."""
+    link = _within(given, lambda house: _link(house, email, "login"))
+    output.result_json({"link": link}) if given["as_json"] else output.result(link)
+    return 0
+
+
+@admin.group()
+def user() -> None:
+    """Accounts: list, add, role, disable, enable, delete, reset."""
+
+
+@user.command("list")
+@data_option
+@common
+def list_(**given: Any) -> int:
+    """All accounts."""
+
+    async def told(house: Opened) -> list[dict[str, Any]]:
+        return [_row(user) for user in await house.services.records.users()]
+
+    rows = _within(given, told)
+    if given["as_json"]:
+        output.result_json(rows)
+        return 0
+    for row in rows:
+        state = "disabled" if row["disabled"] else row["role"]
+        output.result(output.clean(f"{row['email']:<40}  {state:<8}  {row['created'][:10]}  {row['name']}"))
+    return 0
+
+
+@user.command()
+@click.argument("email")
+@click.option("--name", default="", help="What the person is called.")
+@click.option("--role", type=ROLES, default="editor", show_default=True)
+@data_option
+@common
+def add(email: str, name: str, role: Any, **given: Any) -> int:
+    """Open an account and print the link by which its owner comes in."""
+
+    async def make(house: Opened) -> str:
+        user = await house.accounts.open_account(email, name, role)
+        await house.accounts.audit("account-opened", user.id, by="command line", role=role)
+        return await _link(house, user.email, "login")
+
+    link = _within(given, make)
+    output.result_json({"email": email, "role": role, "link": link}) if given["as_json"] else output.result(link)
+    return 0
+
+
+@user.command()
+@click.argument("email")
+@click.argument("role", type=ROLES)
+@data_option
+@common
+def role(email: str, role: Any, **given: Any) -> int:
+    """Set what somebody may do."""
+    return _change(given, email, role=role)
+
+
+@user.command()
+@click.argument("email")
+@data_option
+@common
+def disable(email: str, **given: Any) -> int:
+    """Log somebody out everywhere and let them in no more."""
+    return _change(given, email, disabled=True)
+
+
+@user.command()
+@click.argument("email")
+@data_option
+@common
+def enable(email: str, **given: Any) -> int:
+    """Let somebody in again."""
+    return _change(given, email, disabled=False)
+
+
+@user.command()
+@click.argument("email")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@data_option
+@common
+def delete(email: str, yes: bool, **given: Any) -> int:
+    """Delete an account, its logins and tokens. Its jobs stay."""
+    if not yes and not click.confirm(f"Delete the account {email}?", err=True):
+        return 0
+
+    async def drop(house: Opened) -> None:
+        user = await _person(house, email)
+        await house.services.records.drop_user(user.id)
+        await house.accounts.audit("account-deleted", user.id, by="command line")
+
+    _within(given, drop)
+    output.say(f"{email} is deleted")
+    return 0
+
+
+@user.command()
+@click.argument("email")
+@data_option
+@common
+def reset(email: str, **given: Any) -> int:
+    """Print a token by which somebody sets a new password, once, within an hour."""
+    made = _within(given, lambda house: _link(house, email, "reset"))
+    output.result_json({"token": made}) if given["as_json"] else output.result(made)
+    return 0
+
+
+def _change(given: dict[str, Any], email: str, **changes: Any) -> int:
+    async def change(house: Opened) -> None:
+        user = await _person(house, email)
+        await house.services.records.change_user(user.id, **changes)
+        if changes.get("disabled"):
+            await house.services.records.revoke(user=user.id)
+        await house.accounts.audit("account-changed", user.id, by="command line", **changes)
+
+    _within(given, change)
+    told = ", ".join(f"{name} {value}".lower() for name, value in changes.items())
+    output.say(f"{email}: {told}")
+    return 0
+
+
+def _within(given: dict[str, Any], work: Callable[[Opened], Awaitable[Answer]]) -> Answer:
+    """Does something with what the server keeps."""
+    needs_server()
+    from polydub.config import load_from_process
+    from polydub.server.bootstrap import opened
+
+    data: Path | None = given["data"]
+    loaded = load_from_process({"server": {"data": data} if data else {}}, given["job"])
+
+    async def inside() -> Answer:
+        async with opened(loaded, working=False) as house:
+            return await work(house)
+
+    return asyncio.run(inside())
+
+
+async def _person(house: Opened, email: str | None) -> User:
+    if email is None:
+        return house.admin
+    user = await house.services.records.user_by_email(email.strip().lower())
+    if user is None:
+        raise BadInput(f"there is no account {email}", "polydub admin user list shows all")
+    return user
+
+
+async def _link(house: Opened, email: str | None, kind: str) -> str:
+    user = await _person(house, email)
+    if user.disabled:
+        raise BadInput(f"the account {user.email} is disabled", f"polydub admin user enable {user.email}")
+    secret = await house.accounts.link(user, kind)
+    if kind == "reset":
+        return secret
+    from polydub.server.bootstrap import address_of
+
+    settings = house.services.settings
+    return f"{settings.public_url or address_of(settings, settings.port)}/login?token={secret}"
+
+
+def _row(user: User) -> dict[str, Any]:
+    return {
+        "id": user.id, "email": user.email, "name": user.name, "role": user.role, "disabled": user.disabled,
+        "created": user.created.isoformat(),
+    }  # fmt: skip
