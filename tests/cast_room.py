@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -40,7 +41,7 @@ from polydub.types import (
     Voice,
     seconds,
 )
-from polydub.wants import Voicing, Wanted
+from polydub.wants import Acting, Voicing, Wanted
 
 SIZES = {"small": 1.35, "middle": 1.0, "large": 0.75}
 PEOPLE = {"ANNA": (215.0, 1.3), "BOB": (115.0, 0.8), "CID": (160.0, 1.0), "DORA": (250.0, 1.1)}  # pitch, size of the throat
@@ -180,13 +181,13 @@ class Room:
         lines: Sequence[Line] = (),
         **more: object,
     ) -> Cast:
-        """One run. more: characters, strict, book."""
+        """One run. more: characters, strict, book, acting."""
         film = film or self.film()
         characters = more.get("characters")
         with Run(self.store, self.folder, How(2, strict=bool(more.get("strict")))) as run:
             run.tools["tts"], run.tools["embedding"] = tts, ENCODER
             run.state, run.book = dict(self.state), more.get("book")
-            want = Wanted("es", voicing=voicing or Voicing())
+            want = Wanted("es", voicing=voicing or Voicing(), acting=cast("Acting", more.get("acting")) or Acting())
             made = cast_voices(run, film, lines or lines_of(film), want, characters)  # type: ignore[arg-type]
             self.state = run.finish()
             self.ran = {name: count.ran for name, count in run.counts.items() if count.ran}

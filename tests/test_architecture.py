@@ -141,7 +141,8 @@ ROOMS: Mapping[str, set[str]] = {
     "batch": STORY | {"engines.base", "config", "dubbing", "report"},
     "review": STORY | {"engines.base", "config", "edits", "overlay", "pipeline", "dubbing", "report", "request", "spoken"},
     "streaming": WHOLE | {"engines.base", "calls", "captioning", "slowing"},
-    **dict.fromkeys(("", "cli", "server", "serverless"), WHOLE | {"engines.base"}),
+    **dict.fromkeys(("", "server", "serverless"), WHOLE | {"engines.base"}),
+    "cli": WHOLE | {"engines.base", "server"},
 }
 
 # Library -> where it may be imported.

@@ -17,7 +17,7 @@ from polydub.stages.match import Portrait
 from polydub.stages.voicing import TILTS
 from polydub.store import Store
 from polydub.types import HEAR_HZ, Artifact, Expression, Voice
-from polydub.wants import Voicing, Wanted
+from polydub.wants import Acting, Voicing, Wanted
 
 CLONE, MATCH, PRESET = Voicing("clone"), Voicing("match"), Voicing("preset")
 
@@ -148,6 +148,9 @@ def test_a_wish_for_nobody_is_refused(room: Room) -> None:
     with pytest.raises(BadSettings, match="nobody in this film is called ZOE") as caught:
         room.cast(PLAIN, Voicing("preset", {"ZOE": "one"}))
     assert caught.value.hint == "the speakers are: ANNA, BOB"
+    with pytest.raises(BadSettings, match="nobody in this film is called ZOE"):
+        room.cast(PLAIN, acting=Acting(asked={"ZOE": Expression(rate=1.1), "*": Expression(rate=1.2)}))
+    room.cast(PLAIN, acting=Acting(asked={"ANNA": Expression(rate=1.1), "*": Expression(rate=1.2)}))
 
 
 def test_one_voice_for_all_is_the_engines_first(room: Room) -> None:

@@ -303,10 +303,10 @@ def test_missing_secrets_are_named_all_at_once_when_strict(place: Place) -> None
 
 
 def test_variables_of_later_features_are_shown_as_unused(place: Place) -> None:
-    loaded = place.load(API_TOKEN="t", S3_BUCKET="b", PATH="/bin", RETENTION_DAYS_LOGS="3", HF_TOKEN="t")
-    assert loaded.reserved == ("API_TOKEN", "RETENTION_DAYS_LOGS", "S3_BUCKET")
+    loaded = place.load(WEBHOOK_URL="t", S3_BUCKET="b", PATH="/bin", RETENTION_DAYS_RESULTS="3", RETENTION_DAYS_LOGS="3")
+    assert loaded.reserved == ("RETENTION_DAYS_RESULTS", "WEBHOOK_URL")
     shown = {row.key: row.value for row in config.describe(loaded)}
-    assert shown["API_TOKEN"] == "set, not used by this version"
+    assert shown["WEBHOOK_URL"] == "set, not used by this version"
 
 
 def test_config_show_lists_every_setting_with_value_and_origin(place: Place) -> None:

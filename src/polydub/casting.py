@@ -221,7 +221,7 @@ def _remembered(one: Recalled, voicing: Voicing) -> _Wish | None:
 def _check_names(scene: _Scene) -> None:
     """Raises BadSettings for a wish for nobody; tells of recordings of nobody."""
     voicing, speakers = scene.want.voicing, ", ".join(scene.names)
-    if unknown := sorted(set(voicing.voices) - {*scene.names, "*"}):
+    if unknown := sorted({*voicing.voices, *scene.want.acting.asked} - {*scene.names, "*"}):
         raise BadSettings(f"nobody in this film is called {unknown[0]}", f"the speakers are: {speakers}")
     folded = {name.casefold() for name in scene.names}
     if strange := sorted(name for name in voicing.given if name.casefold() not in folded):

@@ -176,6 +176,18 @@ def test_what_is_to_be_typed_next_names_the_same_dub(polydub: Call, talk: Path) 
     assert "polydub review talk render --lang es" in told.err
 
 
+def test_a_locked_line_is_shown_with_the_voice_that_says_it(polydub: Call, talk: Path) -> None:
+    def voice() -> str:
+        return polydub("review", "talk", "show", "2", "--json").json["voice"]
+
+    before = voice()
+    polydub("review", "talk", "lock", "2")
+    assert polydub("review", "talk", "voice", "BOB", "another", "--no-render").status == 0
+    assert voice() == before
+    polydub("review", "talk", "unlock", "2")
+    assert voice() == "another"
+
+
 def test_a_text_may_come_from_stdin(polydub: Call, talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("De la\ntubería.\n"))
     polydub("review", "talk", "edit", "1", "--text", "-", "--no-render")

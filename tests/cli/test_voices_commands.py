@@ -126,11 +126,6 @@ def test_the_engines_own_voice_goes_before_the_librarys(polydub: Call, shelf: Pa
         assert polydub(*said, "--voice", name).json["voice"] == meant
 
 
-def test_an_engine_that_can_do_neither_says_so(polydub: Call, shelf: Path) -> None:
-    told = polydub("speak", "Hola.", "--to", "es", "--tts", "fake", "--voices", shelf, "--voice", "anna")
-    told.fails(3, "neither clones", "Anna", "--tts xtts")
-
-
 def test_a_name_that_nobody_knows_names_the_nearest_of_both(polydub: Call, shelf: Path) -> None:
     told = polydub("speak", "Hola.", "--to", "es", "--tts", "espeak-ng", "--voices", shelf, "--voice", "Anma")
     told.fails(3, "espeak-ng has no voice 'Anma', nor has the voice library", "Anna")

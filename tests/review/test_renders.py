@@ -218,6 +218,18 @@ def test_a_film_that_was_moved_is_found_when_it_is_given(film: Film, tmp_path: P
     pool.close()
 
 
+def test_a_film_that_was_moved_with_its_texts_is_found_with_them(film: Film, tmp_path: Path) -> None:
+    film.dub()
+    there = tmp_path / "there"
+    there.mkdir()
+    for file in (film.media, film.transcript):
+        shutil.move(file, there / file.name)
+    pool = EnginePool()
+    made = rendering.render(review.open_review(film.project), pool, Ears(), Render(media=there / film.media.name))
+    pool.close()
+    assert made.called == 0
+
+
 def test_a_project_that_does_not_know_its_request_is_told(talk: Reviewed) -> None:
     file = talk.folder / "project.json"
     tree = json.loads(file.read_text(encoding="utf-8"))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from polydub.config.values import formats
+
+
+def _bucket(value: object) -> object:
+    """A bucket's name alone means the bucket: earlier systems had it so."""
+    return f"s3://{value}" if isinstance(value, str) and re.fullmatch(r"[a-z0-9][a-z0-9.-]{2,62}", value) else value
+
 
 Words = Annotated[tuple[str, ...], BeforeValidator(formats)]
 
@@ -29,7 +36,7 @@ class ServerSettings(BaseModel):
     )
     public_url: str = _setting("", "Address by which others reach the server, such as https://dub.example.org.")
     database: str = _setting("", "Database: postgresql://..., d1, or empty = SQLite in the data folder.")
-    storage: str = _setting("", "Files: s3://bucket/prefix, or empty = the data folder.")
+    storage: Annotated[str, BeforeValidator(_bucket)] = _setting("", "Files: s3://bucket/prefix, or empty = the data folder.")
     s3_endpoint: str = _setting("", "Address of an S3-compatible store that is not Amazon's, such as R2.")
     s3_region: str = _setting("auto", "Region of the bucket.")
     d1_account: str = _setting("", "Cloudflare account that the D1 database belongs to.")

@@ -170,7 +170,9 @@ def _row(now: State, x: Line, known: tuple[Mapping[str, str], Mapping[str, Any]]
         source_text=fresh.source_text,
         text=kept.text if kept else fresh.text,
         said=str(heard.get("text", "")),
-        voice=fresh.voice or (speaker.voice if speaker and speaker.voice else voices.get(fresh.speaker, "")),
+        voice=kept.voice
+        if kept
+        else fresh.voice or (speaker.voice if speaker and speaker.voice else voices.get(fresh.speaker, "")),
         own_voice=fresh.voice,
         expression=fresh.expression,
         seed=fresh.seed,

@@ -39,8 +39,8 @@ def render(dub: Reviewed, pool: EnginePool, ears: Ears, how: Render | None = Non
     loaded = config.load_from_process({**request.settings, **local, **how.settings})
     place = loaded.settings.store or loaded.settings.output / ".polydub"
     media = _media(cast("dict[str, str]", memory.get("source", {})), how.media, place)
-    translations = {tag: Path(file) for tag, file in request.translations.items()}
-    job = Job(media, Path(request.transcript) if request.transcript else None, translations)
+    translations = {tag: _text(file, media) for tag, file in request.translations.items()}
+    job = Job(media, _text(request.transcript, media) if request.transcript else None, translations)
     outcomes = dub_film(job, loaded, pool, ears, dub.folder)
     outcome = next(one for one in outcomes if one.language == dub.language)
     store = Store(place)
@@ -73,6 +73,13 @@ def _request(dub: Reviewed, memory: dict[str, Any]) -> Request:
             "dub the film once more with the same settings: nothing is spoken again",
         )
     return recalled(tree)
+
+
+def _text(file: str, media: Path) -> Path:
+    """A file of texts: where it was, else beside the film, with which it may have moved."""
+    path = Path(file)
+    beside = media.parent / path.name
+    return beside if not path.is_file() and beside.is_file() else path
 
 
 def _media(source: dict[str, str], given: Path | None, store: Path) -> Path:

@@ -158,7 +158,8 @@ def cast(run: Run, film: Footage, before: Mapping[str, Voice], want: Wanted) -> 
         everybody = (*(Speaker(name, name) for name in before), *new)
     names = {speaker.id for speaker in everybody}
     wishes = {name: voice for name, voice in want.voicing.voices.items() if name in names or name == "*"}
-    want = replace(want, voicing=replace(want.voicing, voices=wishes))
+    asked = {name: how for name, how in want.acting.asked.items() if name in names or name == "*"}
+    want = replace(want, voicing=replace(want.voicing, voices=wishes), acting=replace(want.acting, asked=asked))
     given = replace(film.listened.given, script=replace(script, speakers=everybody))
     made = cast_voices(run, replace(film.listened, given=given), film.lines, want, _Before(before))
     return {**made.casting.voices, **before}
