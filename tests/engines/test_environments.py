@@ -104,6 +104,19 @@ def test_an_environment_is_made_from_its_lock_and_found(home: Path, wish: Wish) 
 
 
 @makes
+def test_an_engine_of_another_package_brings_its_own_lock(home: Path, wish: Wish, tmp_path: Path) -> None:
+    own = tmp_path / "plugin"
+    own.mkdir()
+    lock = environments.lock_of(ODD, "cpu", wish.locks)
+    (own / "theirs.cpu.txt").write_text(lock.read_text())
+    theirs = Environment("theirs", "odd_package", ("cpu",), own)
+    made = environments.install(theirs, home, wish)
+    assert (made.variant, made.current) == ("cpu", True)
+    (own / "theirs.cpu.txt").write_text(lock.read_text() + "other==1\n")
+    assert environments.find(theirs, home, wish.locks) is None
+
+
+@makes
 def test_what_is_here_is_left_alone(home: Path, wish: Wish) -> None:
     first = install(ODD, home, wish)
     before = first.python.parents[1].stat().st_mtime_ns

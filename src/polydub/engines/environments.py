@@ -68,6 +68,11 @@ class Wish:
     locks: Path = LOCKS
 
 
+def lock_of(environment: Environment, variant: str, locks: Path = LOCKS) -> Path:
+    """The list of packages of an environment; `locks`: where those lie that have no folder of their own."""
+    return (environment.locks or locks) / f"{environment.name}.{variant}.txt"
+
+
 def installed(environment: Environment, home: Path, locks: Path = LOCKS) -> Installed | None:
     """What is here of an environment; None when it is not, or not completely. Reads two small files."""
     folder = home / environment.name
@@ -76,7 +81,7 @@ def installed(environment: Environment, home: Path, locks: Path = LOCKS) -> Inst
     if known.get("name") != environment.name or not {"variant", "lock"} <= set(known) or not python.exists():
         return None
     variant, lock = str(known["variant"]), str(known["lock"])
-    file = locks / f"{environment.name}.{variant}.txt"
+    file = lock_of(environment, variant, locks)
     return Installed(python, variant, lock, not file.exists() or _digest(file) == lock)
 
 
@@ -101,7 +106,7 @@ def identity(python: Path | None) -> str:
 
 def pinned(environment: Environment, variant: str, package: str, locks: Path = LOCKS) -> str:
     """The version of a package that a lock names; "" when it names none."""
-    file = locks / f"{environment.name}.{variant}.txt"
+    file = lock_of(environment, variant, locks)
     if not package or not file.exists():
         return ""
     sign = re.compile(rf"^{re.escape(package)}==([^\s;\\]+)", re.MULTILINE | re.IGNORECASE)
@@ -131,7 +136,7 @@ def install(environment: Environment, home: Path, wish: Wish | None = None) -> I
     """
     wish = wish or Wish()
     variant = _variant(environment, wish)
-    lock = wish.locks / f"{environment.name}.{variant}.txt"
+    lock = lock_of(environment, variant, wish.locks)
     here = installed(environment, home, wish.locks)
     if here and here.current and here.variant == variant:
         return here
@@ -186,7 +191,7 @@ def _clear(folder: Path) -> None:
 
 
 def _variant(environment: Environment, wish: Wish) -> str:
-    has = [v for v in environment.variants if (wish.locks / f"{environment.name}.{v}.txt").exists()]
+    has = [v for v in environment.variants if lock_of(environment, v, wish.locks).exists()]
     if not has:
         raise BadSettings(f"there is no list of packages for the environment {environment.name}", "reinstall polydub")
     if wish.variant == AUTO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,15 @@ class Environment:
     The process finds polydub and the engine's file, but no other package of the Python that started it; a lock of the
     environment names pydantic and numpy beside what the engine needs.
 
-    Attributes: name: of the environment; its locks are `engines/locks/<name>.<variant>.txt`. module: what can be imported
-    in it, cheap to look for. variants: kinds of hardware it has a lock for ("cpu", "cuda").
+    Attributes: name: of the environment; its locks are called `<name>.<variant>.txt`. module: what can be imported in it,
+    cheap to look for. variants: kinds of hardware it has a lock for ("cpu", "cuda"). locks: folder of the locks; None =
+    polydub's own, `engines/locks`.
     """
 
     name: str
     module: str
     variants: tuple[str, ...] = ("cpu", "cuda")
+    locks: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
