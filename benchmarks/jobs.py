@@ -42,10 +42,10 @@ def null(message: Message, tell: Tell) -> Message:
     if mark := asked.get("mark"):
         with Path(mark).open("a", encoding="utf-8") as stream:
             stream.write(f"{time.time()} {os.getppid()}\n")
+    time.sleep(asked.get("seconds", 0))
     for count in range(asked.get("tells", 0)):
         tell({"progress": {"stage": f"s{count}", "done": 1, "total": 1}})
         time.sleep(0.1)
-    time.sleep(asked.get("seconds", 0))
     return {"said": ""}
 
 
@@ -127,7 +127,7 @@ async def latency(jobs: DurableJobs, listeners: int) -> dict[str, float]:
             if event.kind == "progress":
                 waits.append(1000 * (datetime.now(UTC) - event.at).total_seconds())
 
-    await jobs.submit(row("told", {"tells": 40}))
+    await jobs.submit(row("told", {"seconds": 3, "tells": 40}))
     await asyncio.gather(*(listen() for _ in range(listeners)))
     steps = statistics.quantiles(waits, n=20)
     return {"listeners": listeners, "events": len(waits), "p50_ms": round(steps[9], 2), "p95_ms": round(steps[18], 2)}

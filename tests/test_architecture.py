@@ -149,7 +149,7 @@ ROOMS: Mapping[str, set[str]] = {
 ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "subprocess": ("media", "models", "engines", "engines.sidecar", "engine", "cli", "server.jobs"),
     "multiprocessing": ("media", "engines", "engine", "runner", "server.jobs"),
-    "dbos": ("server.jobs",),
+    "dbos": ("server.jobs", "server.sweeper"),
     **dict.fromkeys(("torch", "transformers", "onnxruntime", "ctranslate2", "tensorflow", "jax"), ("engine", "evaluate")),
     **dict.fromkeys(
         ("httpx", "requests", "aiohttp", "websockets", "socket", "urllib.request", "http.client"),

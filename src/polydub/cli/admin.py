@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,8 +16,11 @@ from polydub.cli.serve import data_option, needs_server
 from polydub.errors import BadInput
 
 if TYPE_CHECKING:
+    from polydub.config import Loaded
+    from polydub.server.backup import Manifest
     from polydub.server.bootstrap import Opened
-    from polydub.server.contracts import User
+    from polydub.server.contracts import Services, User
+    from polydub.server.retention import Doomed
 
 Answer = TypeVar("Answer")
 ROLES = click.Choice(["viewer", "editor", "admin"])
@@ -24,7 +28,7 @@ ROLES = click.Choice(["viewer", "editor", "admin"])
 
 @click.group()
 def admin() -> None:
-    """Look after a server: tokens, accounts, one-time links. Run it where the server runs, with its settings."""
+    """Look after a server: tokens, accounts, links, backup. Run it where the server runs, with its settings."""
 
 
 @admin.command()
@@ -165,6 +169,87 @@ def reset(email: str, **given: Any) -> int:
     return 0
 
 
+@admin.command()
+@click.option("--dry-run", is_flag=True, help="Delete nothing; only say what would go.")
+@data_option
+@common
+def retention(dry_run: bool, **given: Any) -> int:
+    """Delete what has been kept long enough: old films, logs, speech. A running server does this by itself."""
+
+    async def work(services: Services) -> Sequence[Doomed]:
+        from polydub.server.retention import sweep
+
+        return await sweep(services, dry_run=dry_run)
+
+    gone = _with_services(given, work)
+    if given["as_json"]:
+        output.result_json([asdict(row) for row in gone])
+        return 0
+    for row in gone:
+        output.result(output.clean(f"{row.what:<18} {row.bytes:>14,}  {row.name}  ({row.reason})"))
+    freed = sum(row.bytes for row in gone) / 1e6
+    output.say(f"{len(gone)} {'would go' if dry_run else 'deleted'}, {freed:,.1f} MB")
+    return 0
+
+
+@admin.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--no-files", is_flag=True, help="Only accounts, jobs and checksums; the files are kept elsewhere.")
+@data_option
+@common
+def backup(folder: Path, no_files: bool, **given: Any) -> int:
+    """Write a backup into FOLDER, which must be new or empty. The server may run meanwhile."""
+
+    async def work(services: Services) -> Manifest:
+        from polydub.server.backup import write_backup
+
+        return await write_backup(services, folder, files=not no_files)
+
+    return _told(given, _with_services(given, work), f"backup in {folder}")
+
+
+@admin.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@data_option
+@common
+def restore(folder: Path, **given: Any) -> int:
+    """Put a backup into a new server: a data folder and database that hold nothing yet."""
+
+    async def work(services: Services) -> Manifest:
+        from polydub.server.backup import restore as put_back
+
+        return await put_back(services, folder)
+
+    return _told(given, _with_services(given, work), f"restored from {folder}")
+
+
+def _told(given: dict[str, Any], manifest: Manifest, said: str) -> int:
+    if given["as_json"]:
+        output.result_json(manifest.model_dump(mode="json"))
+    else:
+        output.say(f"{said}: " + ", ".join(f"{part.rows} {name}" for name, part in manifest.parts.items()))
+    return 0
+
+
+def _with_services(given: dict[str, Any], work: Callable[[Services], Awaitable[Answer]]) -> Answer:
+    """Does something with database and files, without making accounts."""
+    needs_server()
+    from polydub.server.bootstrap import kept
+
+    async def inside() -> Answer:
+        async with kept(_loaded(given)) as services:
+            return await work(services)
+
+    return asyncio.run(inside())
+
+
+def _loaded(given: dict[str, Any]) -> Loaded:
+    from polydub.config import load_from_process
+
+    data: Path | None = given["data"]
+    return load_from_process({"server": {"data": data} if data else {}}, given["job"])
+
+
 def _change(given: dict[str, Any], email: str, **changes: Any) -> int:
     async def change(house: Opened) -> None:
         user = await _person(house, email)
@@ -182,14 +267,10 @@ def _change(given: dict[str, Any], email: str, **changes: Any) -> int:
 def _within(given: dict[str, Any], work: Callable[[Opened], Awaitable[Answer]]) -> Answer:
     """Does something with what the server keeps."""
     needs_server()
-    from polydub.config import load_from_process
     from polydub.server.bootstrap import opened
 
-    data: Path | None = given["data"]
-    loaded = load_from_process({"server": {"data": data} if data else {}}, given["job"])
-
     async def inside() -> Answer:
-        async with opened(loaded, working=False) as house:
+        async with opened(_loaded(given), working=False) as house:
             return await work(house)
 
     return asyncio.run(inside())

@@ -1,1 +1,15 @@
-"""One file per topic; each has a `router`."""
+"""One module per topic; each exports `router`. A module that is listed must exist.
+
+Every route names its policy: `who: Annotated[Principal, Depends(policy("editor"))]`, see `polydub.server.access`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# What is served -> modules of this package, in the order of the OpenAPI document.
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "all": ("auth", "admin", "operations", "uploads", "webhooks", "openai", "transcribe", "separate", "jobs"),
+    "speech": ("auth", "admin", "operations", "openai", "transcribe"),
+    "separation": ("auth", "admin", "operations", "separate"),
+}

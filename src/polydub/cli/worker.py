@@ -1,0 +1,92 @@
+"""`polydub worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from polydub.cli import output
+from polydub.cli.options import common
+from polydub.cli.serve import data_option, needs_server
+from polydub.errors import BadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from polydub.config import Loaded
+    from polydub.config.server import ServerSettings
+
+_QUEUES = ("cpu", "gpu", "net")
+
+
+@click.command()
+@click.option("--queues", default="cpu,gpu", show_default=True, help="Whose work is taken: cpu, gpu, net, with commas.")
+@click.option("--cpu-slots", type=int, help="Jobs on the processor at once; server.jobs_at_once when it is left out.")
+@click.option("--gpu-slots", type=int, help="Jobs on accelerators at once; server.gpu_slots when it is left out.")
+@click.option("--database", help="The Postgres of the server: postgresql://USER@HOST/NAME.")
+@data_option
+@click.option(
+    "--patience", type=click.IntRange(0, 3600), default=30, show_default=True,
+    help="Seconds that jobs may still take when the worker is told to stop; what is left then goes back to its queue.",
+)  # fmt: skip
+@common
+def worker(**given: Any) -> int:
+    """Work on the jobs of a server, on this host or another: both are told the same Postgres, and the same S3 or folder.
+
+    Stop it with Ctrl-C or SIGTERM: it finishes what it can and hands the rest back.
+    """
+    needs_server()
+    queues = tuple(dict.fromkeys(name.strip() for name in given["queues"].split(",") if name.strip()))
+    if not queues or set(queues) - set(_QUEUES):
+        raise BadSettings(f"there are no queues {given['queues']!r}", f"the queues are {', '.join(_QUEUES)}")
+    from polydub.config import load_from_process
+    from polydub.server.logs import start_logs
+
+    start_logs(logging.DEBUG if given["debug"] else logging.INFO)
+    named = {"database": "database", "data": "data", "cpu_slots": "jobs_at_once", "gpu_slots": "gpu_slots"}
+    told = {setting: given[name] for name, setting in named.items() if given[name] is not None}
+    loaded = load_from_process({"server": told}, given["job"])
+    from polydub.server.bootstrap import settled
+
+    loaded = settled(loaded)
+    refuse_one_process(loaded.settings.server)
+    asyncio.run(_work(loaded, queues, given["patience"]))
+    output.say("the worker has stopped")
+    return 0
+
+
+def refuse_one_process(settings: ServerSettings) -> None:
+    """Raises: BadSettings where the jobs lie in a file, which belongs to one process: the server's."""
+    from polydub.server.hands import postgres
+
+    if not postgres(settings):
+        raise BadSettings(
+            "a worker needs the server's jobs in Postgres; in SQLite the server does all the work itself",
+            "start both with POLYDUB_SERVER__DATABASE=postgresql://USER@HOST/NAME, or let polydub serve work alone",
+        )
+
+
+async def _work(loaded: Loaded, queues: Sequence[str], patience_s: int) -> None:
+    from polydub.server.bootstrap import folder_of
+    from polydub.server.db import open_records
+    from polydub.server.hands import hands_of
+    from polydub.server.jobs import Kept, open_worker
+    from polydub.server.storage import open_storage
+
+    settings: ServerSettings = loaded.settings.server
+    folder = folder_of(settings)
+    stop = asyncio.Event()
+    for how in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(how, stop.set)
+    records = await open_records(settings, folder)
+    storage = open_storage(settings, loaded.secrets, folder)
+    at_work = await open_worker(Kept(settings, records, storage, folder), hands_of(settings, queues))
+    output.say(f"working on {', '.join(queues)} as {at_work.executor}")
+    await stop.wait()
+    output.say(f"stopping: jobs have {patience_s} s left")
+    await at_work.close(patience_s)
+    await records.close()

@@ -1,0 +1,161 @@
+"""What remote workers tell the server: signed as Standard Webhooks, taken once, kept as events of the job.
+
+Nothing here moves a job: `Receiver` is what a runner of remote work puts in the place of `Noted`, which only keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from standardwebhooks import Webhook as Signer
+from standardwebhooks import WebhookVerificationError
+
+from polydub.server.contracts import Records
+from polydub.server.problems import Problem, not_found
+
+KIND = "received"  # of documents in the records: ids of messages that were taken
+BODY = 1_000_000  # bytes
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Facts = Annotated[dict[str, Any], Field(default_factory=dict, max_length=100)]
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class JobStep(_Told):
+    """A remote worker has got on with a job."""
+
+    job: Id
+    step: str = Field(min_length=1, max_length=100, description="Name of the stage.")
+    done: float = Field(default=0, ge=0, description="Of `total`.")
+    total: float = Field(default=0, ge=0)
+    data: Facts
+
+
+class JobComplete(_Told):
+    """A remote worker has finished its part of a job."""
+
+    job: Id
+    status: Literal["done", "failed"]
+    message: str = Field(default="", max_length=2000)
+    data: Facts
+
+
+class PresetComplete(_Told):
+    """A voice preset has been trained elsewhere."""
+
+    preset: Id
+    status: Literal["done", "failed"]
+    message: str = Field(default="", max_length=2000)
+    data: Facts
+
+
+class Receiver(Protocol):
+    """What becomes of a message; it may come again after a crash, so that doing it twice must do no harm.
+
+    Raises: Problem 404 for a job or preset that is not there.
+    """
+
+    async def job_step(self, told: JobStep) -> None: ...
+    async def job_complete(self, told: JobComplete) -> None: ...
+    async def preset_complete(self, told: PresetComplete) -> None: ...
+
+
+class Noted:
+    """Keeps messages as events of their job, and the outcome in the preset's document."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def job_step(self, told: JobStep) -> None:
+        """As an event "progress". Raises: Problem 404; 409 when the job has ended."""
+        await self._open(told.job)
+        data = {"stage": told.step, "done": told.done, "total": told.total, "remote": True, **_apart(told.data)}
+        await self._records.add_event(told.job, "progress", data)
+
+    async def job_complete(self, told: JobComplete) -> None:
+        """As an event "notice" with the code remote-done or remote-failed. Raises: Problem 404, 409."""
+        await self._open(told.job)
+        data = {"code": f"remote-{told.status}", "text": told.message, **_apart(told.data)}
+        await self._records.add_event(told.job, "notice", data)
+
+    async def preset_complete(self, told: PresetComplete) -> None:
+        """In the preset's document, under "training". Raises: Problem 404."""
+        found = await self._records.get("preset", told.preset)
+        if found is None:
+            raise not_found("preset")
+        owner, kept = found
+        training = {"status": told.status, "message": told.message, **_apart(told.data)}
+        await self._records.put("preset", told.preset, owner, {**kept, "training": training})
+
+    async def _open(self, job: str) -> None:
+        row = await self._records.job(job)
+        if row is None:
+            raise not_found("job")
+        if row.state in ("done", "failed", "cancelled"):
+            raise Problem(409, "job_ended", f"the job is {row.state}")
+
+
+def _apart(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"data": data} if data else {}
+
+
+class Incoming:
+    """Checks and takes messages. `secret`: whsec_..., several with spaces between while they are changed; empty = none."""
+
+    def __init__(self, records: Records, secret: str, receiver: Receiver | None = None) -> None:
+        self._records, self._secrets = records, secret.split()
+        self._receiver = receiver or Noted(records)
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    async def take(self, kind: type[BaseModel], body: bytes, headers: Mapping[str, str], now: datetime) -> bool:
+        """Acts on a message; False when it was taken before.
+
+        Raises: Problem 403 when no secret is set, 401 for a wrong signature or one of more than 5 minutes ago,
+        pydantic's ValidationError, what the receiver raises.
+        """
+        self._verify(body, headers)
+        told = kind.model_validate_json(body)
+        key = hashlib.sha256(headers["webhook-id"].encode()).hexdigest()
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        try:
+            async with turn:
+                if await self._records.get(KIND, key) is not None:
+                    return False
+                await self._act(told)
+                await self._records.put(KIND, key, "", {"at": now.isoformat()})
+                return True
+        finally:
+            if not turn.locked():
+                self._turns.pop(key, None)
+
+    async def _act(self, told: BaseModel) -> None:
+        match told:
+            case JobStep():
+                await self._receiver.job_step(told)
+            case JobComplete():
+                await self._receiver.job_complete(told)
+            case PresetComplete():
+                await self._receiver.preset_complete(told)
+            case _:
+                raise TypeError(type(told).__name__)
+
+    def _verify(self, body: bytes, headers: Mapping[str, str]) -> None:
+        if not self._secrets:
+            raise Problem(
+                403, "no_webhook_secret", "this server takes no webhooks", hint="set POLYDUB_WEBHOOK_SECRET where it runs"
+            )
+        given = {name: headers.get(name, "") for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
+        for secret in self._secrets:
+            try:
+                Signer(secret).verify(body, given, json_parse=False)
+                return
+            except (WebhookVerificationError, ValueError):  # the latter for headers that are nonsense
+                continue
+        raise Problem(401, "bad_signature", "the signature does not fit, or is older than 5 minutes")

@@ -1,0 +1,166 @@
+"""What has been kept long enough: found first, and then deleted, unless it is a dry run.
+
+By last use and by reference: what an open job names is never touched, however old it is, and what a job has used counts from
+that day on. Running twice, or on several hosts at once, does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, cast
+
+from polydub.server.contracts import OPEN, JobRow, Services
+from polydub.server.incoming import KIND as RECEIVED
+from polydub.server.problems import Problem
+from polydub.server.shelf import Shelf
+from polydub.server.upload_rows import KIND as UPLOAD
+from polydub.server.upload_rows import Row, row_of
+from polydub.server.uploads import Uploads, key_of
+from polydub.server.webhooks import LOGGED
+
+ALL = 1_000_000
+YOUNG = timedelta(days=1)  # files without a row may be about to get one
+_ID = re.compile(r"[0-9a-f]{24}")
+_SPEECH = ("speech/", "stems/")  # keys of generated sound; their first word is also a kind of documents
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Something that goes. Attributes: what: its kind. name: id or key. bytes: that become free. reason: why it goes."""
+
+    what: Literal["input", "unfinished upload", "file", "events", "row"]
+    name: str
+    bytes: int
+    reason: str
+    kind: str = ""
+
+
+async def sweep(services: Services, *, dry_run: bool = False) -> Sequence[Doomed]:
+    """Deletes what has been kept long enough; what that is, by kind and name. With `dry_run` nothing is deleted.
+
+    Raises: StoreError when the storage or the database cannot be reached.
+    """
+    now = services.now()
+    jobs = await services.records.jobs(limit=ALL)
+    found = [
+        *await _inputs(services, jobs, now),
+        *await _files(services, jobs, now),
+        *await _events(services, jobs, now),
+        *await _rows(services, now),
+    ]
+    if not dry_run:
+        for each in found:
+            await _delete(services, each)
+    return found
+
+
+def mentioned(request: Mapping[str, Any]) -> set[str]:
+    """Ids that stand anywhere in a job's request."""
+    return set(_ID.findall(json.dumps(request)))
+
+
+async def _inputs(services: Services, jobs: Sequence[JobRow], now: datetime) -> list[Doomed]:
+    live = {id_ for job in jobs if job.state in OPEN for id_ in mentioned(job.request)}
+    last: dict[str, datetime] = {}
+    for job in jobs:
+        for id_ in mentioned(job.request):
+            last[id_] = max(job.updated, last.get(id_, job.updated))
+    found: list[Doomed] = []
+    for row in await _uploads(services):
+        upload = row.upload
+        if not upload.complete:
+            if upload.expires <= now:
+                found.append(Doomed("unfinished upload", upload.id, upload.offset, "it was not finished in time"))
+            continue
+        used = max(moment for moment in (upload.created, row.used, last.get(upload.id)) if moment)
+        if upload.id not in live and used <= now - timedelta(days=services.settings.inputs_days):
+            found.append(Doomed("input", upload.id, upload.offset, f"last used on {used:%Y-%m-%d}"))
+    return found
+
+
+async def _files(services: Services, jobs: Sequence[JobRow], now: datetime) -> list[Doomed]:
+    """Files that no row knows, old logs and old speech; also the bytes of uploads that have no row."""
+    rows = {row.upload.id for row in await _uploads(services)}
+    known = {job.id: job for job in jobs}
+    days = services.settings
+    found: list[Doomed] = []
+    for file in await cast("Shelf", services.storage).stored(""):
+        top, _, rest = file.key.partition("/")
+        owner, age = rest.partition("/")[0], now - file.modified
+        job, reason = known.get(owner), ""
+        if top in ("uploads", "incoming") and owner not in rows and age > YOUNG:
+            reason = "no upload knows it"
+        elif top in ("jobs", "logs") and job is None and age > YOUNG:
+            reason = "no job knows it"
+        elif top == "logs" and job and job.state not in OPEN and job.updated <= now - timedelta(days=days.logs_days):
+            reason = f"the job ended on {job.updated:%Y-%m-%d}"
+        elif file.key.startswith(_SPEECH) and age > timedelta(days=days.speech_days):
+            reason = f"made on {file.modified:%Y-%m-%d}"
+        if reason:
+            found.append(Doomed("file", file.key, file.size, reason))
+    return [*found, *_partials(services, rows, now)]
+
+
+def _partials(services: Services, rows: set[str], now: datetime) -> Iterator[Doomed]:
+    folder = services.folder / "incoming"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            stat = path.stat()
+            if path.name not in rows and now - datetime.fromtimestamp(stat.st_mtime, UTC) > YOUNG:
+                yield Doomed("unfinished upload", path.name, stat.st_size, "no upload knows it")
+
+
+async def _events(services: Services, jobs: Sequence[JobRow], now: datetime) -> list[Doomed]:
+    before = now - timedelta(days=services.settings.logs_days)
+    old = [job for job in jobs if job.state not in OPEN and job.updated <= before]
+    with_events = [job for job in old if await services.records.events(job.id, limit=1)]
+    return [Doomed("events", job.id, 0, f"the job ended on {job.updated:%Y-%m-%d}") for job in with_events]
+
+
+async def _rows(services: Services, now: datetime) -> list[Doomed]:
+    """The log of webhooks, ids of messages that were taken, and what only described generated speech."""
+    logs, found = timedelta(days=services.settings.logs_days), list[Doomed]()
+    for kind, name, most in ((LOGGED, "created", logs), (RECEIVED, "at", YOUNG), ("stems", "expires", timedelta(0))):
+        for id_, _, kept in await services.records.list(kind, limit=ALL):
+            since = datetime.fromisoformat(str(kept[name]))
+            if since <= now - most:
+                found.append(Doomed("row", id_, 0, f"of {since:%Y-%m-%d}", kind))
+    return found
+
+
+async def _uploads(services: Services) -> Sequence[Row]:
+    return [row_of(*row) for row in await services.records.list(UPLOAD, limit=ALL)]
+
+
+async def _delete(services: Services, doomed: Doomed) -> None:
+    match doomed.what:
+        case "file":
+            await services.storage.delete(doomed.name)
+        case "events":
+            await services.records.drop_events(doomed.name)
+        case "row":
+            await services.records.drop(doomed.kind, doomed.name)
+        case "unfinished upload":
+            await services.records.drop(UPLOAD, doomed.name)
+            (services.folder / "incoming" / doomed.name).unlink(missing_ok=True)
+        case "input":
+            await _delete_input(services, doomed.name)
+
+
+async def _delete_input(services: Services, id_: str) -> None:
+    """Looks once more: a job may have come to need it since."""
+    jobs = await services.records.jobs(states=OPEN, limit=ALL)
+    try:
+        row = await Uploads(services).row(id_)
+    except Problem:  # another host was quicker
+        return
+    kept_since = services.now() - timedelta(days=services.settings.inputs_days)
+    if any(id_ in mentioned(job.request) for job in jobs) or (row.used and row.used > kept_since):
+        return
+    await services.records.drop(UPLOAD, id_)
+    await services.storage.delete(key_of(id_))

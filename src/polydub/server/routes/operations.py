@@ -1,0 +1,69 @@
+"""Is the server there, is it ready, how busy is it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from polydub.errors import StoreError
+from polydub.server.access import policy, services_of
+from polydub.server.contracts import Principal, Services
+
+router = APIRouter(tags=["operations"])
+PUBLIC = [Depends(policy("public"))]
+KIND = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Health(BaseModel):
+    """One word."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """What the server needs, and whether it is there."""
+
+    ready: bool
+    database: bool
+    storage: bool
+
+
+@router.get("/healthz", dependencies=PUBLIC)
+async def healthz() -> Health:
+    """The process lives."""
+    return Health()
+
+
+@router.get("/readyz", dependencies=PUBLIC, responses={503: {"model": Readiness, "description": "Something is not there."}})
+async def readyz(response: Response, services: Annotated[Services, Depends(services_of)]) -> Readiness:
+    """Requests can be served: the database and the storage answer."""
+    database = await _database(services)
+    storage = await _storage(services)
+    if not (database and storage):
+        response.status_code = 503
+    return Readiness(ready=database and storage, database=database, storage=storage)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request, who: Annotated[Principal, Depends(policy("admin", "metrics"))]) -> Response:
+    """Figures for Prometheus; it asks with an API token of the scope metrics."""
+    queues = await services_of(request).jobs.queue_depth()
+    return Response(request.app.state.metrics.text(queues), media_type=KIND)
+
+
+async def _database(services: Services) -> bool:
+    try:
+        await services.records.ping()
+    except StoreError:
+        return False
+    return True
+
+
+async def _storage(services: Services) -> bool:
+    try:
+        await services.storage.size("readiness")
+    except StoreError:
+        return False
+    return True

@@ -1,0 +1,242 @@
+"""What is done for a job, whatever engine of workflows carries it: plan, work, settle. Each may be done again at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from polydub.errors import PolydubError
+from polydub.server import requests
+from polydub.server.contracts import Event, JobRow, JobState, Records, Storage
+from polydub.server.fanout import Fanout
+from polydub.server.resident import told as as_told
+from polydub.server.resident import unforeseen
+from polydub.server.work import Crew, Message, died_repeatedly, persistent, settled
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+PATIENCE, PAUSE_S = 600, 1.0  # tries and pause where the database is away: ten minutes
+STALE: Message = {"stale": True}  # of a step whose job no longer wants it
+_ENDS: Mapping[str, JobState] = {"result": "done", "error": "failed"}
+WORKING: frozenset[JobState] = frozenset({"queued", "running"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where jobs are worked on. folder: this host's own. accelerated: whether any worker has an accelerator."""
+
+    records: Records
+    storage: Storage
+    fanout: Fanout
+    folder: Path
+    now: Callable[[], datetime]
+    accelerated: Callable[[], Awaitable[bool]]
+
+
+async def patient(what: Callable[[], Awaitable[T]]) -> T:
+    """What `what` gives, tried again while the database is away. Raises: PolydubError at once, anything else at last."""
+    left = PATIENCE
+    while True:
+        task, left = asyncio.ensure_future(what()), left - 1
+        await asyncio.wait({task})
+        error = task.exception()
+        if error is None or not left or (isinstance(error, PolydubError) and error.code != "database-away"):
+            return task.result()
+        log.warning("the records cannot be reached: %s", error)
+        await asyncio.sleep(PAUSE_S)
+
+
+class Steps:
+    """The steps of jobs, done in residents. `crews`: by resource, "cpu" and "gpu"; `threads`: of one job, 0 = one per core."""
+
+    def __init__(self, place: Place, crews: Mapping[str, Crew], threads: int = 0) -> None:
+        self._place, self._crews, self._threads = place, crews, threads
+        self._at_work: dict[str, asyncio.Task[Message]] = {}
+
+    async def plan(self, call: Message) -> Message | None:
+        """The first step of an attempt: None when nobody wants it any more."""
+        row = await patient(lambda: self._place.records.job(call["job"]))
+        if row is None or not self._wanted(row, call):
+            return None
+        device = row.request.get("settings", {}).get("device", "auto")
+        heavy = device in ("cuda", "mps") or (device == "auto" and await self._place.accelerated())
+        return {
+            **call,
+            "number": 1,
+            "step": "work",
+            "queue": "gpu" if heavy else "cpu",
+            "priority": row.priority,
+            "since": row.created.isoformat(),
+        }
+
+    async def work(self, call: Message) -> Message:
+        """Does a step in a resident; {"result": ...}, {"error": ...} or STALE. Cancelled, it leaves no process behind."""
+        task = self._at_work[call["job"]] = asyncio.create_task(self._work(call))
+        try:
+            await asyncio.wait({task})
+        finally:
+            self._at_work.pop(call["job"], None)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if task.cancelled():  # by `stop`
+            return STALE
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if isinstance(error, PolydubError):
+            return {"error": as_told(error)}
+        log.error("job %s failed in a way that nobody foresaw", call["job"], exc_info=error)
+        return {"error": unforeseen(error)}
+
+    async def _work(self, call: Message) -> Message:
+        job = call["job"]
+        async with self._crews[call["queue"]].resident(call["priority"], call["since"]) as resident:
+            row = await self._begun(call)
+            if row is None:
+                return STALE
+            folder = self._place.folder / "jobs" / job
+            task = {"task": row.kind, "request": row.request, "folder": str(folder.absolute()), "threads": self._threads}
+            store = {"store": str((self._place.folder / "store").absolute())}
+            if row.kind == "dub":
+                await self._bring(requests.read(row.request), folder)
+            async with _Teller(self._place, job) as teller:
+                answer = await persistent(resident, task | store, teller.hear)
+        if "result" in answer:
+            await self._keep(job, folder, answer["result"])
+            files = answer["result"].get("files", ())
+            return {"result": {**answer["result"], "bytes": sum(file["bytes"] for file in files)}}
+        return answer
+
+    def stop(self, job: str) -> None:
+        """Ends what this process does for a job, at once."""
+        if task := self._at_work.get(job):
+            task.cancel()
+
+    @staticmethod
+    def _wanted(row: JobRow, call: Message) -> bool:
+        return row.attempt == call["attempt"] and row.state in WORKING
+
+    async def _begun(self, call: Message) -> JobRow | None:
+        """The job, now running; None when it was cancelled, paused or begun anew meanwhile."""
+        records, job = self._place.records, call["job"]
+        row = await patient(lambda: records.job(job))
+        if row is None or not self._wanted(row, call):
+            return None
+        moved = await patient(lambda: records.move_job(job, "running", when=WORKING))
+        if moved is not None:
+            told = {"attempt": row.attempt, "queue": call["queue"]}
+            await patient(lambda: self._place.fanout.milestone(row, "started", told))
+        return moved
+
+    async def _bring(self, request: requests.Request, folder: Path) -> None:
+        """Fetches what is not there yet; a file comes under another name first, so that a half one is never taken for it."""
+        for place, upload in requests.places(request, folder).items():
+            key = f"uploads/{upload}"
+            if place.exists():
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part = place.with_name(".part")
+            part.unlink(missing_ok=True)
+            local = self._place.storage.local(key)
+            try:
+                os.link(local or part, part)  # nobody writes to an upload that is complete
+            except OSError:
+                await self._place.storage.fetch(key, part)
+            part.replace(place)
+
+    async def _keep(self, job: str, folder: Path, result: Mapping[str, Any]) -> None:
+        for file in result.get("files", ()):
+            await self._place.storage.put_file(f"jobs/{job}/{file['name']}", folder / result["folder"] / file["name"])
+
+    async def settle(self, call: Message, outcome: Message) -> Message | None:
+        """Makes the end of a step known; the next step of the job, None after the last. Twice is as good as once."""
+        kind = next((kind for kind in _ENDS if kind in outcome), None)
+        if kind is None:
+            return None
+        records, job, to = self._place.records, call["job"], _ENDS[kind]
+        row = await records.job(job)
+        if row is None or row.attempt != call["attempt"]:
+            return None
+        if row.state == to:  # killed between the two
+            if await _told_already(records, job):
+                return None
+        elif await records.move_job(job, to, when=WORKING, finished=self._place.now(), **{kind: outcome[kind]}) is None:
+            return None
+        data = outcome[kind] if kind == "error" else {"attempt": row.attempt, **outcome[kind]}
+        await self._place.fanout.milestone(row, to, data)
+        return None
+
+
+async def fail(records: Records, fanout: Fanout, now: Callable[[], datetime], workflow: str) -> None:
+    """Fails the job of a workflow that has killed its workers too often."""
+    id_, attempt = workflow.split("/")[:2]
+    row = await records.job(id_)
+    if row is None or str(row.attempt) != attempt:
+        return
+    stage = str(row.progress.get("stage", ""))
+    error = died_repeatedly(stage, "whatever took it has ended with it")["error"]
+    if await records.move_job(id_, "failed", when=WORKING, error=error, finished=now()):
+        await fanout.milestone(row, "failed", error)
+
+
+async def _told_already(records: Records, job: str) -> bool:
+    last: Event | None = None
+    while found := await records.events(job, last.number if last else 0):
+        last = found[-1]
+    return last is not None and last.last
+
+
+class _Teller:
+    """Passes on what a resident says, without making it wait; of the progress of one stage only the newest is kept."""
+
+    def __init__(self, place: Place, job: str) -> None:
+        self._place, self._job = place, job
+        self._progress: dict[str, Mapping[str, Any]] = {}
+        self._notices: list[Mapping[str, Any]] = []
+        self._more = asyncio.Event()
+        self._ended = False
+
+    def hear(self, message: Message) -> None:
+        """Progress or a notice."""
+        if progress := message.get("progress"):
+            self._progress[progress["stage"]] = progress
+        elif notice := message.get("notice"):
+            self._notices.append(notice)
+        self._more.set()
+
+    async def __aenter__(self) -> _Teller:
+        self._task = asyncio.create_task(self._pass_on())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._ended = True
+        self._more.set()
+        if kind is not None:
+            self._task.cancel()
+        await asyncio.wait({self._task}, timeout=5)
+
+    async def _pass_on(self) -> None:
+        while not self._ended or self._progress or self._notices:
+            await self._more.wait()
+            self._more.clear()
+            while self._progress or self._notices:
+                error = await settled(self._one())
+                if isinstance(error, asyncio.CancelledError):
+                    return
+                if error is not None:
+                    log.warning("progress of job %s could not be told: %s", self._job, error)
+
+    async def _one(self) -> None:
+        if self._notices:
+            await self._place.fanout.tell(self._job, "notice", self._notices.pop(0))
+            return
+        progress = self._progress.pop(next(iter(self._progress)))
+        if await self._place.records.move_job(self._job, "running", when=frozenset({"running"}), progress=progress):
+            await self._place.fanout.tell(self._job, "progress", progress)

@@ -1,0 +1,172 @@
+"""Heartbeats of workers, and the work of dead ones given back to its queues (Postgres; one process needs none of this).
+
+The rules are those of docs/decisions/jobs.md. Who wakes after he was declared dead is harmless: the engine of workflows parks
+him, and the memo keeps the first result.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import sqlalchemy as sa
+from dbos import DBOSClient
+from dbos import error as dbos_errors
+from sqlalchemy.exc import SQLAlchemyError
+
+log = logging.getLogger(__name__)
+DEAD_AFTER_S, PERIOD_S = 5.0, 1.0
+LOCK = 0x706F6C79  # of Postgres' advisory ones: "poly"
+RECOVERIES = 3  # of one workflow, before it is taken for what kills its workers
+
+_TABLES = (
+    "create table if not exists polydub_heartbeat (id text primary key, seen double precision not null, offers text not null)",
+    "create table if not exists polydub_recovery (id text primary key, times integer not null)",
+)
+_NOW = "extract(epoch from clock_timestamp())"  # the clock of the database: those of the hosts differ
+_BEAT = f"insert into polydub_heartbeat values (:me, {_NOW}, :offers) on conflict (id) do update set seen = {_NOW}"  # noqa: S608
+_SILENT = f"select id from polydub_heartbeat where seen < {_NOW} - :dead_after"  # noqa: S608
+_OFFERED = f"select offers from polydub_heartbeat where seen >= {_NOW} - :dead_after"  # noqa: S608
+_COUNT = (
+    "insert into polydub_recovery values (:id, 1) on conflict (id) do update set times = polydub_recovery.times + 1 "
+    "returning times"
+)
+
+
+@dataclass
+class Swept:
+    """What a sweeper has done since it was made, for metrics."""
+
+    dead: int = 0
+    given_back: int = 0
+    given_up: int = 0
+    errors: int = 0
+    alive: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Member:
+    """A worker. id: of its executor, new at each start. offers: what only some workers have, "gpu"."""
+
+    id: str
+    offers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Seconds: without a beat a worker is dead after `dead_after_s`; beats come every `period_s`."""
+
+    dead_after_s: float = DEAD_AFTER_S
+    period_s: float = PERIOD_S
+
+
+class Sweeper:
+    """Beats for this worker and looks after the others, in a thread of its own.
+
+    Args: url: postgresql://... queue_of: the queue of a workflow by its id, for
+    rows that have lost theirs. give_up: called with the id of a workflow that has killed its workers too often, after it was
+    cancelled.
+    """
+
+    def __init__(self, url: str, me: Member, queue_of: Callable[[str], str], give_up: Callable[[str], None],
+                 terms: Terms | None = None) -> None:  # fmt: skip
+        self._me, self._queue_of, self._give_up, self._terms = me, queue_of, give_up, terms or Terms()
+        self.swept = Swept()
+        self._url, self._client = url, cast("DBOSClient | None", None)
+        driver = sa.make_url(url).set(drivername="postgresql+psycopg")
+        self._engine = sa.create_engine(driver, pool_size=1, max_overflow=1, pool_pre_ping=True)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="polydub-sweeper", daemon=True)
+
+    def first_beat(self) -> None:
+        """Before any work is taken: who dies between the two has work but no row. Raises: SQLAlchemyError."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.text(f"select pg_advisory_xact_lock({LOCK})"))
+            for table in _TABLES:
+                connection.execute(sa.text(table))
+        self._beat()
+
+    def start(self) -> None:
+        """Begins to beat and to look."""
+        self._thread.start()
+
+    def close(self, *, leave: bool = True) -> None:
+        """Ends; with `leave` the worker is no longer expected to beat."""
+        self._stop.set()
+        if self._thread.ident:
+            self._thread.join(5)
+        if leave:
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(sa.text("delete from polydub_heartbeat where id = :me"), {"me": self._me.id})
+            except SQLAlchemyError as error:
+                log.warning("the heartbeat could not be taken away: %s", error)
+        if self._client:
+            self._client.destroy()
+        self._engine.dispose()
+
+    def _beat(self) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(sa.text(_BEAT), {"me": self._me.id, "offers": ",".join(sorted(self._me.offers))})
+
+    def offered(self) -> frozenset[str]:
+        """What live workers have."""
+        with self._engine.begin() as connection:
+            rows = connection.execute(sa.text(_OFFERED), {"dead_after": self._terms.dead_after_s}).scalars().all()
+        return frozenset(offer for row in rows for offer in row.split(",") if offer)
+
+    def _run(self) -> None:
+        """Looks only after twice the limit of beats without a break: after an outage of the database, or a stop of this very
+        process, the rows of all who live are stale."""
+        dead_after_s = self._terms.dead_after_s
+        healthy_since: float | None = None
+        last = time.monotonic()
+        while not self._stop.wait(self._terms.period_s):
+            try:
+                self._beat()
+                now = time.monotonic()
+                if healthy_since is None or now - last > dead_after_s:
+                    healthy_since = now
+                last = now
+                if now - healthy_since > 2 * dead_after_s:
+                    self._sweep()
+            except (SQLAlchemyError, dbos_errors.DBOSException, OSError) as error:
+                healthy_since = None
+                self.swept.errors += 1
+                log.warning("the sweeper could not do its round: %s", error)
+
+    def _sweep(self) -> None:
+        """One sweeper at a time. The row of a dead worker goes last, with the lock: any failure repeats the whole."""
+        given_up: list[str] = []
+        with self._engine.begin() as connection:
+            if not connection.execute(sa.text(f"select pg_try_advisory_xact_lock({LOCK})")).scalar():
+                return
+            silent = connection.execute(sa.text(_SILENT), {"dead_after": self._terms.dead_after_s}).scalars().all()
+            for dead in silent:
+                moved = self._bury(connection, dead, given_up)
+                connection.execute(sa.text("delete from polydub_heartbeat where id = :dead"), {"dead": dead})
+                self.swept.dead += 1
+                log.warning("worker %s is dead: %d of its workflows were given back", dead, moved)
+            alive = connection.execute(sa.text("select id from polydub_heartbeat order by id")).scalars().all()
+            self.swept.alive = tuple(alive)
+        for id_ in given_up:
+            self._give_up(id_)
+
+    def _bury(self, connection: sa.Connection, dead: str, given_up: list[str]) -> int:
+        if self._client is None:
+            self._client = DBOSClient(system_database_url=self._url, system_database_pool_size=1, retry_connection_errors=False)
+        lost = self._client.list_workflows(status=["PENDING"], executor_id=dead, load_input=False, load_output=False)
+        for workflow in lost:
+            id_ = workflow.workflow_id
+            if connection.execute(sa.text(_COUNT), {"id": id_}).scalar_one() > RECOVERIES:
+                self._client.cancel_workflow(id_)
+                given_up.append(id_)
+                self.swept.given_up += 1
+            else:
+                self._client.resume_workflow(id_, queue_name=workflow.queue_name or self._queue_of(id_))
+                self.swept.given_back += 1
+        return len(lost)

@@ -1,0 +1,260 @@
+"""Addresses that people give: fetched without letting them reach what only this machine can reach.
+
+The name is resolved here, every address it stands for is looked at, and the connection goes to that very address, with the
+name in the certificate check and in Host. So an answer that changes between look and connection (DNS rebinding) changes
+nothing. Redirects are followed by hand and looked at again. Nothing of this machine goes along: no proxy, cookies or netrc.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+import ssl
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import anyio.to_thread
+import httpx
+
+from polydub.errors import BadInput
+from polydub.server.names import shown
+from polydub.server.problems import Problem
+from polydub.store import writing
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+
+_PIECE = 256 << 10
+_HOST = re.compile(rb"[A-Za-z0-9._:-]*")  # as it is sent: international names are encoded by now
+_SEVERAL = 4  # addresses of one name that are tried
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Not meant for everybody, though some versions of Python's tables say so, or reaching another network by a detour.
+# IANA's special-purpose registries; 168.63.129.16 is the host of an Azure machine, and public by its number.
+_CLOSED = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12",
+        "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16",
+        "192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+        "2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
+    )
+)  # fmt: skip
+_OPEN6 = ipaddress.ip_network("2000::/3")  # all that IPv6 has for everybody
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def is_public(address: Address) -> bool:
+    """Whether anybody on the internet may reach this address. IPv4 within IPv6 (mapped, NAT64) is judged as IPv4."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            return False
+        inner = address.ipv4_mapped
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address not in _OPEN6:
+            return False
+    return address.is_global and not any(address in net for net in _CLOSED if net.version == address.version)
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """Addresses of a name, as the system finds them; also of numbers in odd notations (0x7f.1)."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a download may take. `seconds`: of all of it. `ports`: that may be named. `redirects`: that are followed."""
+
+    bytes: int = 50 * 10**9
+    seconds: float = 2 * 3600.0
+    connect_s: float = 10.0
+    silent_s: float = 30.0
+    ports: frozenset[int] = frozenset({80, 443})
+    redirects: int = 5
+
+
+STANDARD = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """How names become addresses, which may be reached, and who vouches for them; tests have a smaller one."""
+
+    resolve: Resolver = resolve
+    permits: Callable[[Address], bool] = field(default=is_public)
+    tls: ssl.SSLContext | None = None
+
+
+WORLD = World()
+
+
+class Refused(BadInput):
+    """An address that is not fetched."""
+
+    code = "url-refused"
+
+
+class Unreachable(BadInput):
+    """An address that does not answer as it should."""
+
+    code = "url-unreachable"
+
+
+def checked(text: str, limits: Limits = STANDARD) -> httpx.URL:
+    """The address in parts. Raises: Refused for anything but http and https, for logins in it, and for other ports."""
+    try:
+        url = httpx.URL(text.strip())
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
+    except (httpx.InvalidURL, ValueError, UnicodeError):
+        raise Refused("this is no web address", "give an address that begins with https://") from None
+    if not _HOST.fullmatch(url.raw_host):
+        raise Refused("this is no web address", "give an address that begins with https://")
+    if len(text) > 4096 or url.scheme not in ("http", "https") or not url.host:
+        raise Refused("only http and https addresses are fetched", "give an address that begins with https://")
+    if url.userinfo:
+        raise Refused("an address with a user name or password in it is not fetched", "give one that needs no login")
+    if port not in limits.ports:
+        raise Refused(f"port {port} is not fetched from", "give an address with the usual port")
+    return url.copy_with(fragment=None)
+
+
+class Guarded(httpx.AsyncBaseTransport):
+    """Sends requests to addresses that were looked at, and to no others.
+
+    Raises: Refused for a name that stands for an address which is not everybody's, Unreachable for one that stands for none.
+    """
+
+    def __init__(self, world: World = WORLD) -> None:
+        self._world = world
+        alone = httpx.Limits(max_keepalive_connections=0)
+        self._inner = httpx.AsyncHTTPTransport(verify=world.tls or True, trust_env=False, limits=alone)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises: also httpx's own errors."""
+        host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
+        addresses = await self._addresses(host, port)
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        failed: httpx.TransportError | None = None
+        for address in addresses[:_SEVERAL]:
+            one = httpx.Request(
+                request.method,
+                request.url.copy_with(host=str(address)),
+                headers=request.headers,  # Host is in them, made from the name
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+            try:
+                return await self._inner.handle_async_request(one)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failed = error
+        raise failed or Unreachable(f"there is no address for {host}", "check the spelling")
+
+    async def aclose(self) -> None:
+        """Closes its connections."""
+        await self._inner.aclose()
+
+    async def _addresses(self, host: str, port: int) -> Sequence[Address]:
+        found = [ipaddress.ip_address(text) for text in await self._world.resolve(host, port)]
+        if not all(self._world.permits(each) for each in found):
+            raise Refused(f"{host} is an address of a private network", "give one that everybody can reach")
+        return found
+
+
+@asynccontextmanager
+async def client(limits: Limits = STANDARD, world: World = WORLD) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client that reaches public addresses only and follows no redirects."""
+    timeout = httpx.Timeout(limits.silent_s, connect=limits.connect_s)
+    async with httpx.AsyncClient(
+        transport=Guarded(world),
+        timeout=timeout,
+        trust_env=False,
+        follow_redirects=False,
+        headers={"user-agent": "polydub", "accept-encoding": "identity"},
+    ) as made:
+        yield made
+
+
+async def fetch(url: str, to: Path, limits: Limits = STANDARD, world: World = WORLD) -> str:
+    """Downloads `url` to the file `to`, all of it or nothing; the name that the address ends with ("film.mp4").
+
+    Raises: Refused (private networks, other schemes and ports, logins, redirects to them), Unreachable (no answer, an error
+    status, an answer that is cut off), Problem 413 for more than `limits.bytes`, StoreError when `to` cannot be written.
+    """
+    draft = to.with_name(f".{uuid.uuid4().hex}")
+    try:
+        async with asyncio.timeout(limits.seconds), client(limits, world) as web:
+            name = await _download(web, checked(url, limits), draft, limits)
+        with writing(to.name):
+            draft.replace(to)
+        return name
+    except TimeoutError:
+        raise Unreachable(f"the download took longer than {limits.seconds:g} s", "upload the file instead") from None
+    except httpx.HTTPError as error:
+        reason = type(error).__name__
+        raise Unreachable(f"the address does not answer as it should ({reason})", "try it in a browser") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+async def _download(web: httpx.AsyncClient, url: httpx.URL, draft: Path, limits: Limits) -> str:
+    for _ in range(limits.redirects + 1):
+        web.cookies.clear()
+        async with web.stream("GET", url) as answer:
+            if answer.status_code in _REDIRECTS and "location" in answer.headers:
+                url = _onward(url, answer.headers["location"], limits)
+                continue
+            if answer.status_code != 200:
+                raise Unreachable(f"the address answered {answer.status_code}", "try it in a browser")
+            await _write(answer, draft, limits)
+            return shown(url.path)
+    raise Refused("the address leads on to others too often", "give the one it ends at")
+
+
+def _onward(url: httpx.URL, location: str, limits: Limits) -> httpx.URL:
+    try:
+        further = url.join(location)
+    except (httpx.InvalidURL, ValueError):
+        raise Refused("the address leads on to something that is none") from None
+    if url.scheme == "https" and further.scheme == "http":
+        raise Refused("the address leads on from https to http", "give the one it ends at")
+    return checked(str(further), limits)
+
+
+async def _write(answer: httpx.Response, draft: Path, limits: Limits) -> None:
+    if answer.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise Unreachable("the address sends its file packed", "upload the file instead")
+    announced = answer.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limits.bytes:
+        raise _too_much(limits)
+    came = 0
+    with writing(draft.name):
+        stream = await anyio.to_thread.run_sync(_create, draft)
+    try:
+        async for piece in answer.aiter_raw(_PIECE):
+            came += len(piece)
+            if came > limits.bytes:
+                raise _too_much(limits)
+            with writing(draft.name):
+                await anyio.to_thread.run_sync(stream.write, piece)
+    finally:
+        stream.close()
+
+
+def _create(draft: Path) -> IO[bytes]:
+    return draft.open("xb")
+
+
+def _too_much(limits: Limits) -> Problem:
+    return Problem(413, "url_too_large", f"the file is larger than the {limits.bytes} bytes that are taken", param="url")

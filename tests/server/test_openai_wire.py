@@ -1,0 +1,262 @@
+"""What OpenAI's clients see of errors, retries, headers and models; the same by its JavaScript client, where that is here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from speech_server import Served, TriedHouse, served, talk_wav
+
+FETCHED = Path(__file__).resolve().parents[2] / "build/node/node_modules"  # by scripts/test-tools.sh
+# A folder that holds "openai"; read before tests clear it.
+JS_PACKAGES = os.environ.get("POLYDUB_TEST_OPENAI_JS") or (str(FETCHED) if (FETCHED / "openai").is_dir() else "")
+TALK = ("The river runs quietly under the old bridge.", "Nobody saw it go.")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("wire")) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Served) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.url, api_key=server.token, max_retries=0) as made:
+        yield made
+
+
+def test_14_each_refusal_is_the_error_of_its_kind(server: Served, client: openai.OpenAI) -> None:
+    def caught(call: object) -> openai.APIStatusError:
+        with pytest.raises(openai.APIStatusError) as found:
+            call()  # pyright: ignore[reportCallIssue]
+        return found.value
+
+    with openai.OpenAI(base_url=server.url, api_key="wrong", max_retries=0) as stranger:
+        found = caught(stranger.models.list)
+        assert (type(found), found.code, found.type) == (openai.AuthenticationError, "invalid_token", "authentication_error")
+    found = caught(lambda: client.audio.speech.create(model="tts-1", voice="nobody", input="x"))
+    assert (type(found), found.status_code, found.param) == (openai.BadRequestError, 400, "voice")
+    found = caught(lambda: client.models.retrieve("org/name"))
+    assert (type(found), found.code, found.type) == (openai.NotFoundError, "model_not_found", "not_found_error")
+    found = caught(lambda: client.get("/no/such/path", cast_to=object))
+    assert type(found) is openai.NotFoundError
+    found = caught(lambda: client.delete("/audio/speech", cast_to=object))
+    assert found.status_code == 405
+    found = caught(lambda: client.audio.transcriptions.create(model="fake", file=b"%PDF-1.7 no sound"))
+    assert found.status_code in (415, 422)
+    for _ in range(2):
+        assert found.request_id
+        assert isinstance(found.body, dict)
+        assert set(found.body) == {"message", "type", "param", "code"}
+
+
+def test_14b_a_token_without_the_scope_is_told_so(tmp_path: Path) -> None:
+    # who has no scope "speech" may log in, but not speak: 403
+    with served(tmp_path, scopes=("read",)) as running, openai.OpenAI(base_url=running.url, api_key=running.token) as client:
+        with pytest.raises(openai.PermissionDeniedError) as caught:
+            client.audio.speech.create(model="tts-1", voice="nova", input="One.")
+        assert caught.value.code == "scope_missing"
+
+
+def test_14c_an_engine_that_lacks_something_is_503_and_not_tried_again(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.with_options(max_retries=3).audio.speech.create(model="kokoro", voice="nova", input="One.")
+    assert caught.value.status_code == 503
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert caught.value.response.request.headers["x-stainless-retry-count"] == "0"
+
+
+class Stubborn(BaseHTTPRequestHandler):
+    """Hands on to the server behind it, but refuses the first request of each path with 429."""
+
+    behind = ""
+    refused: list[str] = []  # noqa: RUF012 - one server
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if not self.refused:
+            self.refused.append(self.path)
+            self.send_response(429)
+            self.send_header("retry-after-ms", "10")
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+            return
+        kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "content-length", "connection")}
+        answer = httpx.post(self.behind + self.path, content=body, headers=kept)
+        self.send_response(answer.status_code)
+        self.send_header("content-length", str(len(answer.content)))
+        self.send_header("x-seen-retries", self.headers.get("x-stainless-retry-count", ""))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def log_message(self, *words: object) -> None: ...
+
+
+def test_15_a_client_comes_back_when_it_is_told_to(server: Served) -> None:
+    handler = type("Between", (Stubborn,), {"behind": server.root, "refused": []})
+    between = HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=between.serve_forever, daemon=True)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{between.server_address[1]}/v1"
+        with openai.OpenAI(base_url=url, api_key=server.token, max_retries=2) as client:
+            answer = client.audio.speech.with_raw_response.create(model="tts-1", voice="nova", input="One.")
+        assert answer.headers["x-seen-retries"] == "1"
+        assert answer.content
+    finally:
+        between.shutdown()
+        between.server_close()
+        thread.join()
+
+
+def test_16_models_are_listed_and_looked_up(client: openai.OpenAI) -> None:
+    found = {model.id: model for model in client.models.list()}
+    assert {"tts-1", "whisper-1", "espeak-ng", "pocketsphinx"} <= set(found)
+    assert "fake" not in found
+    for name, model in found.items():
+        assert client.models.retrieve(name) == model
+        assert (model.object, model.owned_by) == ("model", "polydub")
+    for name in ("nothing", "org/name", "a/b/c", "espeak-ng:x"):
+        with pytest.raises(openai.NotFoundError) as caught:
+            client.models.retrieve(name)
+        assert caught.value.code == "model_not_found"
+
+
+def test_16b_other_servers_lists_are_there_too(server: Served) -> None:
+    headers = {"authorization": f"Bearer {server.token}"}
+    models = httpx.get(f"{server.url}/audio/models", headers=headers).json()
+    assert {row["id"] for row in models["models"]} >= {"tts-1", "espeak-ng"}
+    voices = httpx.get(f"{server.url}/audio/voices", headers=headers).json()["voices"]
+    assert {"id", "name"} <= set(voices[0])
+    unknown = httpx.get(f"{server.url}/audio/voices?model=nothing", headers=headers)
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_22_headers_are_there_on_raw_answers(client: openai.OpenAI) -> None:
+    spoken = client.audio.speech.with_raw_response.create(model="tts-1", voice="nova", input="One.")
+    heard = client.audio.transcriptions.with_raw_response.create(model="fake", file=talk_wav(*TALK))
+    for answer in (spoken, heard, client.models.with_raw_response.list()):
+        assert answer.headers["x-request-id"]
+        assert answer.headers["cache-control"] == "no-store"
+    assert (spoken.headers["x-polydub-engine"], heard.headers["x-polydub-engine"]) == ("espeak-ng", "fake")
+
+
+# As openai 6.49 for Node sends it: the file second, as application/octet-stream; and as 3.52 for Python does: the file last.
+NODE = (
+    b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nfake\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="talk"\r\n'
+    b"Content-Type: application/octet-stream\r\n\r\n%s\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="response_format"\r\n\r\nverbose_json\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="timestamp_granularities[]"\r\n\r\nword\r\n--b--\r\n'
+)
+PYTHON = (
+    b'--b\r\nContent-Disposition: form-data; name="timestamp_granularities[]"\r\n\r\nword\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="response_format"\r\n\r\nverbose_json\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nfake\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="talk.wav"\r\n'
+    b"Content-Type: audio/x-wav\r\n\r\n%s\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize("body", [NODE, PYTHON], ids=["node", "python"])
+def test_23_recorded_requests_of_both_clients_are_understood(server: Served, body: bytes) -> None:
+    headers = {"authorization": f"Bearer {server.token}", "content-type": "multipart/form-data; boundary=b"}
+    told = httpx.post(
+        f"{server.url}/audio/transcriptions", content=body.replace(b"%s", talk_wav(*TALK)), headers=headers
+    ).json()
+    assert [word["word"] for word in told["words"]]
+
+
+def test_polydubs_own_engine_for_such_servers_speaks_and_hears_through_it(server: Served) -> None:
+    import numpy as np
+
+    from polydub.engines import registry
+    from polydub.types import Audio, Part
+
+    given = {"base_url": server.url, "api_key": server.token, "preset": "custom", "model": "tts-1"}
+    engine = registry.get("tts", "openai")
+    with engine.load(registry.build_options(engine, given), {}, "cpu") as tts:
+        voices = tts.voices("en")
+        part = Part(" ".join(TALK), "en", voices[0])
+        whole = tts.synthesize(part)
+        streamed = list(tts.stream(part))
+    assert len(voices) > 13
+    assert whole.duration == pytest.approx(sum(piece.duration for piece in streamed), rel=0.02)
+    engine = registry.get("asr", "openai")
+    with engine.load(registry.build_options(engine, {**given, "model": "fake"}), {}, "cpu") as asr:
+        from polydub.audio.signal import resample
+
+        speech = Audio(resample(whole.samples, whole.rate_hz, 16_000).astype(np.float32), 16_000)
+        assert "".join(segment.text for segment in asr.transcribe(speech, "en"))
+
+
+JS = """
+import OpenAI, { toFile, APIError, NotFoundError, BadRequestError } from 'openai';
+import fs from 'node:fs';
+const [url, key, file] = process.argv.slice(2);
+const client = new OpenAI({ baseURL: url, apiKey: key, maxRetries: 0 });
+const told = {};
+const talk = fs.readFileSync(file);
+for (const response_format of ['mp3', 'opus', 'aac', 'flac', 'wav', 'pcm']) {
+  const answer = await client.audio.speech.create({ model: 'tts-1', voice: 'nova', input: 'One. Two.', response_format });
+  told[response_format] = [answer.headers.get('content-type'), (await answer.arrayBuffer()).byteLength];
+}
+try { await client.audio.speech.create({ model: 'tts-1', voice: 'nobody', input: 'One.' }); }
+catch (error) { told.voice = [error instanceof BadRequestError, error.code, error.param, !!error.requestID]; }
+try { await client.models.retrieve('org/name'); }
+catch (error) { told.model = [error instanceof NotFoundError, error.code]; }
+told.models = []; for await (const model of client.models.list()) told.models.push(model.id);
+const whole = await client.audio.transcriptions.create({ model: 'fake', file: await toFile(talk, 'talk'),
+  response_format: 'verbose_json', timestamp_granularities: ['word', 'segment'] });
+told.verbose = [whole.language, whole.words.length, whole.segments.length];
+told.text = await client.audio.transcriptions.create(
+  { model: 'fake', file: fs.createReadStream(file), response_format: 'text' });
+const events = [];
+for await (const event of await client.audio.transcriptions.create(
+  { model: 'fake', file: fs.createReadStream(file), stream: true })) events.push(event);
+told.events = [events[0].type, events.at(-1).type,
+  events.filter((e) => e.delta).map((e) => e.delta).join('') === events.at(-1).text];
+try {
+  for await (const event of await client.audio.transcriptions.create(
+    { model: 'breaking', file: fs.createReadStream(file), stream: true })) told.broken = event.type;
+} catch (error) { told.broken = error instanceof APIError; }
+const wait = client.audio.translations.create({ model: 'fake', file: fs.createReadStream(file) });
+told.translation = typeof (await wait).text;
+console.log(JSON.stringify(told));
+"""
+
+
+@pytest.mark.slow
+def test_the_javascript_client_works_too(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if not (node and JS_PACKAGES and (Path(JS_PACKAGES) / "openai").is_dir()):
+        pytest.skip("needs node and the openai package; POLYDUB_TEST_OPENAI_JS names the node_modules folder that holds it")
+    (tmp_path / "node_modules").symlink_to(JS_PACKAGES)
+    (tmp_path / "try.mjs").write_text(JS)
+    (tmp_path / "talk.wav").write_bytes(talk_wav(*TALK))
+    with served(tmp_path / "data", house=TriedHouse(tmp_path)) as running:
+        command = [node, "try.mjs", running.url, running.token, "talk.wav"]
+        ran = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout.splitlines()[-1])
+    assert told["mp3"][0] == "audio/mpeg"
+    assert all(told[form][1] > 500 for form in ("mp3", "opus", "aac", "flac", "wav", "pcm"))
+    assert told["voice"] == [True, "voice_not_found", "voice", True]
+    assert told["model"] == [True, "model_not_found"]
+    assert "tts-1" in told["models"]
+    assert told["verbose"][0] == "english"
+    assert min(told["verbose"][1:]) > 0
+    assert told["text"].endswith("\n")
+    assert told["events"] == ["transcript.text.delta", "transcript.text.done", True]
+    assert told["broken"] is True
+    assert told["translation"] == "string"

@@ -1,0 +1,150 @@
+"""What has been kept long enough goes, what a job needs stays, and a dry run deletes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House, open_house
+
+from polydub.server.contracts import JobRow, JobState
+from polydub.server.look import Found
+from polydub.server.retention import Doomed, mentioned, sweep
+from polydub.server.storage import LocalStorage
+from polydub.server.uploads import Uploads, Wanted, key_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def takes_anything(file: Path, name: str) -> Found:
+    return Found("video/mp4")
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(tmp_path, storage=LocalStorage(tmp_path / "files")) as opened:
+        opened.app.state.uploads = Uploads(opened.services, takes_anything)
+        yield opened
+
+
+async def an_upload(house: House) -> str:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"1234"
+
+    return (await house.app.state.uploads.take("somebody", "talk.mp4", pieces())).id
+
+
+async def a_job(house: House, name: str, state: JobState, **request: Any) -> None:
+    now = house.clock()
+    await house.services.records.add_job(JobRow(name, "somebody", "dub", "Film", request, state, now, now))
+
+
+async def a_file(house: House, key: str, days_ago: float) -> None:
+    source = house.services.folder / "source"
+    source.write_bytes(b"12345")
+    await house.services.storage.put_file(key, source)
+    path = house.services.storage.local(key)
+    assert path is not None
+    then = house.clock().timestamp() - days_ago * 86400
+    os.utime(path, (then, then))
+    source.unlink()
+
+
+async def swept(house: House, *, dry_run: bool = False) -> list[tuple[str, str]]:
+    return sorted((each.what, each.name) for each in await sweep(house.services, dry_run=dry_run))
+
+
+async def test_a_film_goes_a_week_after_its_last_use(house: House) -> None:
+    film = await an_upload(house)
+    house.clock.pass_by(days=6)
+    assert await swept(house) == []
+    house.clock.pass_by(days=1.1)
+    assert await swept(house, dry_run=True) == [("input", film)]
+    assert await house.services.storage.keys("uploads/") == [key_of(film)]
+    assert await swept(house) == [("input", film)]
+    assert await house.services.storage.keys("uploads/") == []
+    assert await house.services.records.get("upload", film) is None
+    assert await swept(house) == []
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "paused"])
+async def test_what_an_open_job_names_stays_however_old_it_is(house: House, state: JobState) -> None:
+    film, other = await an_upload(house), await an_upload(house)
+    await a_job(house, "j1", state, inputs=[{"deep": {"upload": f"upload:{film}"}}])
+    house.clock.pass_by(days=400)
+    assert await swept(house) == [("input", other)]
+    assert await house.services.storage.keys("uploads/") == [key_of(film)]
+
+
+async def test_a_finished_job_has_used_its_film_on_the_day_it_ended(house: House) -> None:
+    film = await an_upload(house)
+    house.clock.pass_by(days=6)
+    await a_job(house, "j1", "done", upload=film)
+    house.clock.pass_by(days=6)
+    assert await swept(house) == []
+    house.clock.pass_by(days=2)
+    assert await swept(house) == [("input", film)]
+
+
+async def test_a_film_that_was_touched_is_in_use(house: House) -> None:
+    film = await an_upload(house)
+    house.clock.pass_by(days=6)
+    await house.app.state.uploads.touch(film)
+    house.clock.pass_by(days=6)
+    assert await swept(house) == []
+
+
+async def test_an_upload_nobody_finished_goes_with_its_bytes(house: House) -> None:
+    service: Uploads = house.app.state.uploads
+    upload = await service.create("somebody", Wanted("talk.mp4", 10))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"1234"
+
+    await service.receive(upload.id, 0, pieces())
+    house.clock.pass_by(days=8)
+    found = await sweep(house.services)
+    assert found == [Doomed("unfinished upload", upload.id, 4, "it was not finished in time")]
+    assert list((house.services.folder / "incoming").iterdir()) == []
+
+
+async def test_files_without_a_row_go_when_they_are_not_just_being_made(house: House) -> None:
+    await a_job(house, "known", "done")
+    for key in ("uploads/lost", "jobs/lost/dub.mkv", "logs/lost/job.log", "jobs/known/dub.mkv", "voices/a.wav"):
+        await a_file(house, key, 2)
+    await a_file(house, "uploads/young", 0.5)
+    wanted = [("file", key) for key in ("jobs/lost/dub.mkv", "logs/lost/job.log", "uploads/lost")]
+    assert await swept(house) == wanted
+    assert await house.services.storage.keys("") == ["jobs/known/dub.mkv", "uploads/young", "voices/a.wav"]
+
+
+async def test_logs_and_events_of_a_job_go_two_weeks_after_its_end_and_its_results_stay(house: House) -> None:
+    await a_job(house, "old", "done")
+    await a_job(house, "going", "running")
+    for name in ("old", "going"):
+        await house.services.records.add_event(name, "queued", {})
+        await a_file(house, f"logs/{name}/job.log", 0)
+        await a_file(house, f"jobs/{name}/dub.mkv", 0)
+    house.clock.pass_by(days=13)
+    assert await swept(house) == []
+    house.clock.pass_by(days=2)
+    assert await swept(house) == [("events", "old"), ("file", "logs/old/job.log")]
+    assert await house.services.records.events("old") == []
+    assert len(await house.services.records.events("going")) == 1
+    assert await swept(house) == []
+
+
+async def test_generated_speech_goes_after_two_days(house: House) -> None:
+    for key, days in (("speech/a/1.mp3", 1.9), ("speech/a/2.mp3", 2.1), ("stems/b/vocals.flac", 2.1)):
+        await a_file(house, key, days)
+    await house.services.records.put("stems", "b", "somebody", {"stems": ["vocals"], "expires": house.clock().isoformat()})
+    assert await swept(house) == [("file", "speech/a/2.mp3"), ("file", "stems/b/vocals.flac"), ("row", "b")]
+    assert await house.services.storage.keys("") == ["speech/a/1.mp3"]
+
+
+def test_ids_are_found_wherever_they_stand_in_a_request() -> None:
+    one, two = "0123456789abcdef01234567", "f" * 24
+    assert mentioned({"a": [{"b": one}], "url": f"upload://{two}/film.mp4", "n": 5}) == {one, two}
