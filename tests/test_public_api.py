@@ -149,9 +149,7 @@ def test_a_review_from_begin_to_end(clip: Callable[..., Path], tmp_path: Path) -
 
 def test_voices_are_added_found_and_removed(tmp_path: Path) -> None:
     home, recording = tmp_path / "voices", tmp_path / "anna.wav"
-    polydub.speak(
-        "We have waited a long time for this day, and so have all of you.", recording, to="en", tts="espeak-ng"
-    )
+    polydub.speak("We have waited a long time for this day, and so have all of you.", recording, to="en", tts="espeak-ng")
     quality = voices.check(recording)
     assert not quality.hopeless and quality.figures.speech_s > 2
     with pytest.raises(BadSettings, match="agreed"):

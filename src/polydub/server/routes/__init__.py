@@ -9,7 +9,20 @@ from collections.abc import Mapping
 
 # What is served -> modules of this package, in the order of the OpenAPI document.
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "all": ("auth", "admin", "operations", "uploads", "webhooks", "openai", "transcribe", "separate", "jobs"),
+    "all": (
+        "auth",
+        "admin",
+        "operations",
+        "uploads",
+        "webhooks",
+        "openai",
+        "transcribe",
+        "separate",
+        "jobs",
+        "review",
+        "library",
+        "stream",
+    ),
     "speech": ("auth", "admin", "operations", "openai", "transcribe"),
     "separation": ("auth", "admin", "operations", "separate"),
 }
