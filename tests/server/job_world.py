@@ -14,6 +14,9 @@ class HandJobs:
 
     def __init__(self) -> None:
         self.records: Records | None = None
+        self.listening = 0
+        self.open = asyncio.Event()  # cleared: jobs that are submitted wait
+        self.open.set()
         self._news = asyncio.Condition()
 
     @property
@@ -22,6 +25,7 @@ class HandJobs:
         return self.records
 
     async def submit(self, row: JobRow) -> None:
+        await self.open.wait()
         await self.kept.add_job(row)
         await self.tell(row.id, "queued")
 
@@ -49,16 +53,20 @@ class HandJobs:
         return await self.move(id_, "queued", "paused", "done", "failed", "cancelled", **fresh)
 
     async def listen(self, id_: str, after: int = 0) -> AsyncIterator[Event]:
-        while True:
-            async with self._news:
-                found = await self.kept.events(id_, after)
-                if not found:
-                    await self._news.wait()
-            for event in found:
-                yield event
-                after = event.number
-            if found and found[-1].last:
-                return
+        self.listening += 1
+        try:
+            while True:
+                async with self._news:
+                    found = await self.kept.events(id_, after)
+                    if not found:
+                        await self._news.wait()
+                for event in found:
+                    yield event
+                    after = event.number
+                if found and found[-1].last:
+                    return
+        finally:
+            self.listening -= 1
 
     async def queue_depth(self) -> Mapping[str, int]:
         return {}

@@ -1,0 +1,234 @@
+"""Voices, glossaries, characters and presets as clients see and tell them; and where this host keeps what all jobs share."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from polydub import config
+from polydub.errors import BadInput
+from polydub.remembering import shelf_of
+from polydub.server.requests import Id
+from polydub.text.glossary import MOST_ENTRIES, Entry, parse_glossary
+from polydub.voices.book import Character, Shelf
+from polydub.voices.library import LibraryVoice
+
+MOST_CSV = 1_000_000  # bytes of a glossary: databases have limits for one row
+Text = Annotated[str, Field(max_length=2000)]
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+@dataclass(frozen=True)
+class Homes:
+    """What the jobs of this host share. voices: folder of the library. characters: the book."""
+
+    voices: Path
+    characters: Shelf
+
+
+def homes_of(request: Request) -> Homes:
+    """A dependency; where the settings of the host say."""
+    if not hasattr(request.app.state, "homes"):
+        loaded = config.load_from_process({})
+        request.app.state.homes = Homes(loaded.settings.voices_home, shelf_of(loaded))
+    return request.app.state.homes
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+# ------------------------------------------------------------------ voices
+
+
+class VoiceFacts(BaseModel):
+    """A voice of the library, which all who use this server share."""
+
+    name: str = Field(examples=["Anna"])
+    language: str = Field(description="BCP-47; und = not known.", examples=["de"])
+    licence: str
+    consent: str = Field(description="Who agreed to the use of this voice; shown to editors.")
+    description: str
+    tags: list[str]
+    recordings: int
+    deletable: bool = Field(description="Whether you may delete it.")
+
+
+class VoiceList(BaseModel):
+    """The library."""
+
+    voices: list[VoiceFacts]
+    aliases: dict[str, str] = Field(description="Other names of voices.")
+    damaged: list[str] = Field(description="Voices that cannot be used.")
+
+
+class RecordingWish(_Wish):
+    """A recording of the voice."""
+
+    upload: Id
+    transcript: Text = Field(default="", description="What is said in it.")
+
+
+class VoiceWish(_Wish):
+    """A voice that is to be kept."""
+
+    name: Name = Field(examples=["Anna"])
+    recordings: list[RecordingWish] = Field(min_length=1, max_length=20, description="6 to 15 s of clean speech are best.")
+    language: str = Field(default="und", max_length=50, examples=["de"])
+    licence: Annotated[str, Field(max_length=200)] = ""
+    consent: Text = Field(default="", description="Who agreed, and when; a public licence does without.")
+    description: Text = ""
+    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field(default=[], max_length=50)
+    force: bool = Field(default=False, description="Also recordings that are hardly of use.")
+
+
+def voice_facts(voice: LibraryVoice, *, consent: bool, deletable: bool) -> VoiceFacts:
+    """Of a voice. consent: whether it is told who agreed."""
+    return VoiceFacts(
+        name=voice.name,
+        language=voice.language,
+        licence=voice.licence,
+        consent=voice.consent if consent else "",
+        description=voice.description,
+        tags=list(voice.tags),
+        recordings=len(voice.references),
+        deletable=deletable,
+    )
+
+
+# ------------------------------------------------------------------ glossaries
+
+
+class Term(_Wish):
+    """A term and what it becomes; without a translation it stays as it is."""
+
+    term: Annotated[str, Field(min_length=1, max_length=200)]
+    translation: Annotated[str, Field(max_length=200)] = ""
+    note: Annotated[str, Field(max_length=500)] = ""
+
+
+class GlossaryWish(_Wish):
+    """Terms and their translations."""
+
+    name: Name
+    entries: list[Term] = Field(max_length=MOST_ENTRIES, examples=[[{"term": "cloud", "translation": "nube"}]])
+
+
+class GlossaryFacts(BaseModel):
+    """A glossary without its terms."""
+
+    id: str
+    name: str
+    terms: int
+    created: datetime
+    updated: datetime
+
+
+class GlossaryWhole(GlossaryFacts):
+    """A glossary."""
+
+    entries: list[Term]
+
+
+def checked(entries: Sequence[Term]) -> tuple[Entry, ...]:
+    """Entries as a dub reads them. Raises: BadInput."""
+    found = parse_glossary(csv_of([entry.model_dump() for entry in entries]))
+    if len(found) != len({entry.term for entry in entries}):
+        raise BadInput("a term of the glossary is none, or is there twice", "no term begins with #")
+    return found
+
+
+def csv_of(entries: Sequence[dict[str, Any]]) -> bytes:
+    """Entries as a file that `checked` reads."""
+    text = io.StringIO(newline="")
+    rows, columns = csv.writer(text), ("term", "translation", "note")
+    rows.writerow(columns)
+    rows.writerows([entry.get(name, "") for name in columns] for entry in entries)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def glossary_document(name: str, entries: Sequence[Entry], created: str, now: datetime) -> dict[str, Any]:
+    """What the records hold of a glossary; `created`: empty = now."""
+    rows = [asdict(entry) for entry in entries]
+    return {"name": name, "entries": rows, "created": created or now.isoformat(), "updated": now.isoformat()}
+
+
+# ------------------------------------------------------------------ characters
+
+
+class CharacterFacts(BaseModel):
+    """Someone whose voice is recognised in film after film; all who use this server share them."""
+
+    id: str = Field(examples=["c1"])
+    name: str
+    aliases: list[str]
+    mode: str = Field(description="Whose voice speaks for it.")
+    locked: bool = Field(description="Films change nothing in it.")
+    films: list[str] = Field(description="Names of films in which it was heard.")
+    recordings: int
+    created: str
+    updated: str
+
+
+class CharacterPatch(_Wish):
+    """What is to be otherwise."""
+
+    name: Name
+
+
+def character_facts(one: Character) -> CharacterFacts:
+    """Of a character."""
+    return CharacterFacts(
+        id=one.id,
+        name=one.name,
+        aliases=list(one.aliases),
+        mode=one.mode,
+        locked=one.locked,
+        films=[film.name for film in one.films],
+        recordings=len(one.references),
+        created=one.created,
+        updated=one.updated,
+    )
+
+
+# ------------------------------------------------------------------ presets
+
+
+class PresetWish(_Wish):
+    """A voice that is to be trained from recordings."""
+
+    name: Name
+    description: Text = ""
+    language: str = Field(default="und", max_length=50)
+    uploads: list[Id] = Field(default=[], max_length=50, description="Recordings.")
+
+
+class PresetPatch(_Wish):
+    """What is to be otherwise; what is left out stays."""
+
+    name: Name | None = None
+    description: Text | None = None
+
+
+class PresetFacts(BaseModel):
+    """A voice preset."""
+
+    id: str
+    name: str
+    description: str
+    language: str
+    uploads: list[str]
+    state: Literal["CREATED", "TRAINING", "READY", "FAILED"] = Field(
+        description="CREATED = it is kept, and nothing is trained: this server does not train yet."
+    )
+    training: dict[str, JsonValue] | None = Field(default=None, description="What a remote worker has told.")
+    created: datetime
+    updated: datetime

@@ -1,0 +1,186 @@
+"""Jobs as clients ask for them: uploads that must be theirs, a request that can be, and once only for one idempotency key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from polydub.server import requests
+from polydub.server.access import mine, owned
+from polydub.server.contracts import JobRow, JobState, Principal, Services
+from polydub.server.library_facts import csv_of
+from polydub.server.problems import Problem, not_found, too_many
+from polydub.server.requests import Id
+from polydub.server.tokens import new_id
+from polydub.server.uploads import Uploads
+
+KIND = "idempotency"  # of documents in the records
+WORKING: frozenset[JobState] = frozenset({"queued", "running"})
+_BUSY = timedelta(seconds=30)  # for which another request of the same key may be at it
+_LONGEST_KEY = 200
+
+
+class FileWish(BaseModel):
+    """A file that was uploaded."""
+
+    model_config = ConfigDict(extra="forbid")
+    upload: Id = Field(description="Id of a complete upload.", examples=["5f0c2f9f2b1d4c6e8a7b9c0d"])
+    name: str = Field(default="", max_length=1000, description="Its name; empty = as it was uploaded.", examples=["talk.mp4"])
+
+
+class JobWish(BaseModel):
+    """A dub that is to be."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"input": {"upload": "5f0c2f9f2b1d4c6e8a7b9c0d"}, "to": ["es", "fr"]}]},
+    )
+    kind: Literal["dub"] = "dub"
+    title: str = Field(default="", max_length=200, description="Empty = the film's name.")
+    priority: int = Field(default=5, ge=1, le=9, description="1 is worked on first.")
+    input: FileWish
+    to: list[str] = Field(min_length=1, max_length=20, description="Languages, BCP-47.", examples=[["es"]])
+    transcript: FileWish | None = None
+    translations: dict[str, FileWish] = Field(default={}, max_length=20, description="By language.")
+    glossary: Id | None = Field(default=None, description="A glossary of /api/glossaries.")
+    files: dict[Literal["glossary", "rttm", "font"], FileWish] = {}
+    settings: dict[str, JsonValue] = Field(default={}, max_length=200, description="By their names in the settings' reference.")
+    voices: dict[str, str] = Field(default={}, max_length=200, description="Names of voices by speaker.")
+    preset: Annotated[str, Field(max_length=100, description="Name of what these settings are, for people.")] = ""
+
+
+async def request_of(who: Principal, wish: JobWish, uploads: Uploads) -> requests.Request:
+    """The request of a wish. Raises: Problem 404, 409, 410 for an upload; BadSettings for what cannot be."""
+    tree: dict[str, Any] = wish.model_dump(exclude={"title", "priority", "glossary"}, exclude_none=True)
+    for file in _files(tree):
+        upload = mine(who, await uploads.get(file["upload"]), "upload")
+        if not upload.complete:
+            raise Problem(409, "upload_incomplete", f"the upload {upload.id} is not complete", hint="send the rest of it first")
+        file["name"] = file["name"] or upload.name
+    return requests.read(tree)
+
+
+def _files(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
+    transcript = [tree["transcript"]] if "transcript" in tree else []
+    return [tree["input"], *transcript, *tree["translations"].values(), *tree["files"].values()]
+
+
+class Orders:
+    """Takes orders for one request of a client. `uploads`: the server's."""
+
+    def __init__(self, services: Services, uploads: Uploads) -> None:
+        self._services, self._uploads = services, uploads
+
+    async def place(self, who: Principal, wishes: Sequence[JobWish], key: str = "") -> list[JobRow]:
+        """Submits jobs, all or (where there are too many) none; those that are there already, for a key that was used.
+
+        Raises: what `request_of` raises; TooManyJobs and Problem 429; Problem 422 for a key that was used for something else,
+        409 while another request of this key is at it.
+        """
+        asked = [await request_of(who, wish, self._uploads) for wish in wishes]
+        for wish in wishes:
+            await self._terms(who, wish)
+        document = await self._once(who, key, wishes) if key else {"jobs": [new_id() for _ in wishes]}
+        try:
+            return await self._submit(who, list(zip(document["jobs"], wishes, asked, strict=True)))
+        except BaseException:
+            if key:
+                await self._services.records.put(KIND, _name(who, key), who.user.id, {**document, "failed": True})
+            raise
+
+    async def _submit(self, who: Principal, orders: Sequence[tuple[str, JobWish, requests.Request]]) -> list[JobRow]:
+        now, records = self._services.now(), self._services.records
+        rows: list[JobRow] = []
+        fresh: list[JobRow] = []
+        for number, (id_, wish, request) in enumerate(orders):
+            there = await records.job(id_)
+            if there is None:
+                at = now + timedelta(microseconds=number)  # lists go on from a time
+                title = wish.title or request.input.name
+                tree = (await self._with_glossary(who, wish, request)).model_dump(mode="json")
+                there = JobRow(id_, who.user.id, "dub", title, tree, "queued", at, at, priority=wish.priority)
+                fresh.append(there)
+            rows.append(there)
+        if len(fresh) > 1:
+            await self.check_room(who.user.id, len(fresh))
+        for row in fresh:
+            await self._services.jobs.submit(row)
+            for upload in requests.uploads(requests.read(row.request)):
+                await self._uploads.touch(upload)
+        return rows
+
+    async def _terms(self, who: Principal, wish: JobWish) -> bytes | None:
+        """The glossary that is wished, as CSV. Raises: Problem 404; 422 for two."""
+        if wish.glossary is None:
+            return None
+        if "glossary" in wish.files:
+            raise Problem(422, "invalid_value", "glossary: there is one among the files too", param="glossary")
+        found = await self._services.records.get("glossary", wish.glossary)
+        owned(who, found[0] if found else None, "glossary")
+        return csv_of(found[1]["entries"] if found else [])
+
+    async def _with_glossary(self, who: Principal, wish: JobWish, request: requests.Request) -> requests.Request:
+        """The glossary as it is now is an upload of its own, which the job keeps whatever becomes of the glossary."""
+        terms = await self._terms(who, wish)
+        if terms is None:
+            return request
+        upload = await self._uploads.take(who.user.id, "glossary.csv", _whole(terms))
+        file = requests.File(upload=upload.id, name=upload.name)
+        return request.model_copy(update={"files": {**request.files, "glossary": file}})
+
+    async def check_room(self, owner: str, more: int = 1) -> None:
+        """Raises: Problem 429 when so many more jobs of an account may not wait or run."""
+        have, limit = await self._services.records.count_jobs(owner, WORKING), self._services.settings.jobs_a_user
+        if have + more > limit:
+            problem = too_many(f"{have} jobs are waiting or running, and {limit} may", 60, "too_many_jobs")
+            problem.hint = "wait until one of them is done, or cancel one"
+            raise problem
+
+    async def _once(self, who: Principal, key: str, wishes: Sequence[JobWish]) -> Mapping[str, Any]:
+        """The document of an idempotency key: made now, or found."""
+        if len(key) > _LONGEST_KEY or not key.isprintable():
+            raise Problem(400, "bad_header", f"Idempotency-Key has at most {_LONGEST_KEY} characters", param="Idempotency-Key")
+        records, now = self._services.records, self._services.now()
+        told = json.dumps([wish.model_dump(mode="json") for wish in wishes], sort_keys=True)
+        fresh: Mapping[str, Any] = {
+            "digest": hashlib.sha256(told.encode()).hexdigest(),
+            "jobs": [new_id() for _ in wishes],
+            "at": now.isoformat(),
+        }
+        if await records.add(KIND, _name(who, key), who.user.id, fresh):
+            return fresh
+        found = await records.get(KIND, _name(who, key))
+        known = found[1] if found else fresh
+        if known["digest"] != fresh["digest"]:
+            raise Problem(
+                422, "idempotency_key_reused", "this key was used for another request", param="Idempotency-Key",
+                hint="take a new key for each request",
+            )  # fmt: skip
+        there = all([await records.job(id_) is not None for id_ in known["jobs"]])
+        if not there and not known.get("failed") and now - datetime.fromisoformat(known["at"]) < _BUSY:
+            problem = Problem(409, "idempotency_in_progress", "another request of this key is being worked on")
+            problem.retryable, problem.retry_after = True, 1.0
+            raise problem
+        return known
+
+
+async def _whole(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def _name(who: Principal, key: str) -> str:
+    return hashlib.sha256(f"{who.user.id}\n{key}".encode()).hexdigest()
+
+
+async def job_of(services: Services, who: Principal, id_: str) -> JobRow:
+    """A job that may be seen. Raises: Problem 404, also for one that was deleted."""
+    row = await services.records.job(id_)
+    if row is None or not row.owner:
+        raise not_found("job")
+    owned(who, row.owner, "job")
+    return row

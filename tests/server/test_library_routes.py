@@ -1,0 +1,265 @@
+"""Voices, glossaries, characters and presets over HTTP: kept, listed, deleted; one's own stay one's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from house import House, open_house
+from job_world import HandJobs
+
+from polydub.server.library_facts import Homes
+from polydub.server.storage import LocalStorage
+from polydub.text.glossary import parse_glossary
+from polydub.voices.book import Book, Character, Shelf
+from small_dubs import spoken_film
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    jobs = HandJobs()
+    (tmp_path / "data").mkdir()
+    async with open_house(tmp_path / "data", storage=LocalStorage(tmp_path / "files"), jobs=jobs) as opened:
+        jobs.records = opened.services.records
+        opened.app.state.homes = Homes(tmp_path / "voices", Shelf(tmp_path / "characters.json"))
+        yield opened
+
+
+@pytest.fixture
+async def ana(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with await house.as_("editor", "ana") as client:
+        yield client
+
+
+@pytest.fixture
+async def bo(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    async with await house.as_("editor", "bo") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A film in which one person speaks."""
+    film = tmp_path_factory.mktemp("speech") / "anna.mkv"
+    spoken_film(
+        film, [("ANN", "Good morning to you. We have waited a long time for this day, and now it has come at last.")] * 2
+    )
+    return film.read_bytes()
+
+
+def code(answer: httpx.Response) -> str:
+    return answer.json()["error"]["code"]
+
+
+async def sent(client: httpx.AsyncClient, data: bytes, name: str) -> str:
+    answer = await client.post("/api/upload", files={"file": (name, data)})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+# ------------------------------------------------------------------ voices
+
+
+async def test_a_voice_is_kept_listed_and_deleted_by_who_added_it(
+    house: House, ana: httpx.AsyncClient, bo: httpx.AsyncClient, speech: bytes
+) -> None:
+    upload = await sent(ana, speech, "anna's film.mkv")
+    wish = {
+        "name": "Anna", "recordings": [{"upload": upload, "transcript": "Good morning."}], "language": "en",
+        "consent": "Anna Roth, by e-mail, 2026-03-01", "tags": ["calm"], "force": True,
+    }  # fmt: skip
+    answer = await ana.post("/api/voices", json=wish)
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["name"], answer.json()["recordings"], answer.json()["deletable"]) == ("Anna", 1, True)
+    assert (await ana.post("/api/voices", json=wish)).status_code == 422  # the name is taken
+    [told] = (await bo.get("/api/voices")).json()["voices"]
+    assert (told["language"], told["tags"], told["deletable"]) == ("en", ["calm"], False)
+    async with await house.as_("viewer") as viewer:
+        assert (await viewer.get("/api/voices")).json()["voices"][0]["consent"] == ""
+        assert (await viewer.delete("/api/voices/Anna")).status_code == 403
+    assert (await bo.delete("/api/voices/Anna")).status_code == 403
+    assert (await ana.delete("/api/voices/Bert")).status_code == 404
+    assert (await ana.delete("/api/voices/anna")).status_code == 204
+    assert (await ana.get("/api/voices")).json()["voices"] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [
+        ({"consent": ""}, 422),
+        ({"name": "../x"}, 422),
+        ({"name": ""}, 422),
+        ({"language": "xx-zz"}, 422),
+        ({"recordings": []}, 422),
+        ({"recordings": [{"upload": "nothing"}]}, 404),
+        ({"surprise": 1}, 422),
+    ],
+    ids=str,
+)
+async def test_a_voice_that_cannot_be_is_refused_and_leaves_nothing(
+    ana: httpx.AsyncClient, wrong: dict[str, Any], status: int
+) -> None:
+    upload = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
+    wish = {"name": "Anna", "recordings": [{"upload": upload}], "consent": "Anna, 2026", **wrong}
+    answer = await ana.post("/api/voices", json=wish)
+    assert answer.status_code == status, answer.text
+    assert (await ana.get("/api/voices")).json()["voices"] == []
+
+
+async def test_a_recording_that_is_none_is_told_without_places_of_this_host(
+    ana: httpx.AsyncClient, bo: httpx.AsyncClient
+) -> None:
+    upload = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
+    wish = {"name": "Anna", "recordings": [{"upload": upload}], "consent": "Anna, 2026"}
+    answer = await ana.post("/api/voices", json=wish)
+    assert (answer.status_code, "/" in answer.json()["error"]["message"]) == (422, False)
+    assert (await bo.post("/api/voices", json=wish)).status_code == 404
+
+
+# ------------------------------------------------------------------ glossaries
+
+TERMS = [{"term": "cloud", "translation": "nube", "note": ""}, {"term": "Polydub", "translation": "", "note": "a name"}]
+
+
+async def test_a_glossary_is_kept_replaced_and_comes_back_as_csv(ana: httpx.AsyncClient) -> None:
+    made = await ana.post("/api/glossaries", json={"name": "Términos", "entries": TERMS})
+    assert made.status_code == 201, made.text
+    id_ = made.json()["id"]
+    assert made.json()["entries"][1] == {"term": "Polydub", "translation": "Polydub", "note": "a name"}
+    sheet = await ana.get(f"/api/glossaries/{id_}/csv")
+    assert sheet.headers["content-type"].startswith("text/csv")
+    assert "T%C3%A9rminos.csv" in sheet.headers["content-disposition"]
+    assert [(e.term, e.translation) for e in parse_glossary(sheet.content)] == [("cloud", "nube"), ("Polydub", "Polydub")]
+    back = await ana.put(f"/api/glossaries/{id_}/csv", content=sheet.content + b"sea,mar\r\n")
+    assert (back.status_code, back.json()["terms"], back.json()["name"]) == (200, 3, "Términos")
+    again = await ana.put(f"/api/glossaries/{id_}", json={"name": "Otro", "entries": []})
+    assert (again.json()["terms"], again.json()["created"]) == (0, made.json()["created"])
+    imported = await ana.post("/api/glossaries/csv", params={"name": "x"}, content=b"sea;mar\n")
+    assert imported.json()["entries"] == [{"term": "sea", "translation": "mar", "note": ""}]
+    assert {each["name"] for each in (await ana.get("/api/glossaries")).json()} == {"Otro", "x"}
+    assert (await ana.delete(f"/api/glossaries/{id_}")).status_code == 204
+    assert (await ana.get(f"/api/glossaries/{id_}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [{"term": ""}],
+        [{"term": "..."}],
+        [{"term": "# cloud", "translation": "nube"}],
+        [{"term": "cloud", "translation": "nube"}, {"term": "cloud", "translation": "otra"}],
+        [{"term": "a\0b"}],
+        [{"term": "x" * 201}],
+    ],
+)
+async def test_terms_that_are_none_are_refused(ana: httpx.AsyncClient, entries: list[dict[str, str]]) -> None:
+    answer = await ana.post("/api/glossaries", json={"name": "x", "entries": entries})
+    assert answer.status_code == 422, answer.text
+    assert (await ana.get("/api/glossaries")).json() == []
+
+
+async def test_sheets_that_are_none_or_too_large_are_refused(ana: httpx.AsyncClient) -> None:
+    for content, status in ((b"\xff\xfe", 422), (b'"open', 422), (b"a,b\n" * 300_000, 413)):
+        assert (await ana.post("/api/glossaries/csv", params={"name": "x"}, content=content)).status_code == status
+
+
+async def test_a_job_takes_a_glossary_as_it_is_now(house: House, ana: httpx.AsyncClient, bo: httpx.AsyncClient) -> None:
+    id_ = (await ana.post("/api/glossaries", json={"name": "x", "entries": TERMS})).json()["id"]
+    film = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
+    wish = {"input": {"upload": film}, "to": ["es"], "glossary": id_}
+    job = (await ana.post("/api/jobs", json=wish)).json()
+    kept = job["request"]["files"]["glossary"]
+    path = house.services.storage.local(f"uploads/{kept['upload']}")
+    assert path is not None
+    assert [e.term for e in parse_glossary(path.read_bytes())] == ["cloud", "Polydub"]
+    assert (await ana.post("/api/jobs", json={**wish, "glossary": "nothing"})).status_code == 404
+    twice = {**wish, "files": {"glossary": {"upload": kept["upload"]}}}
+    assert (await ana.post("/api/jobs", json=twice)).status_code == 422
+    theirs = await sent(bo, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
+    assert (await bo.post("/api/jobs", json={**wish, "input": {"upload": theirs}})).status_code == 404
+
+
+# ------------------------------------------------------------------ characters
+
+
+async def test_characters_are_listed_renamed_and_forgotten(house: House, ana: httpx.AsyncClient) -> None:
+    with house.app.state.homes.characters.changing() as draft:
+        people = (Character(id="c1", name="Hero"), Character(id="c2", name="Villain"))
+        draft.book = Book(next=3, characters=people)
+    assert [one["name"] for one in (await ana.get("/api/characters")).json()] == ["Hero", "Villain"]
+    told = await ana.patch("/api/characters/c1", json={"name": "Heroine"})
+    assert (told.status_code, told.json()["name"]) == (200, "Heroine")
+    assert (await ana.get("/api/characters/c1")).json() == told.json()
+    assert (await ana.patch("/api/characters/c1", json={"name": "villain"})).status_code == 422
+    assert (await ana.patch("/api/characters/Hero", json={"name": "x"})).status_code == 404
+    assert (await ana.delete("/api/characters/c2")).status_code == 204
+    assert (await ana.delete("/api/characters/c2")).status_code == 404
+    assert [one["id"] for one in (await ana.get("/api/characters")).json()] == ["c1"]
+
+
+async def test_a_damaged_book_is_told_without_its_place(house: House, ana: httpx.AsyncClient) -> None:
+    file = house.app.state.homes.characters.file
+    file.write_text("{")
+    answer = await ana.get("/api/characters")
+    assert (answer.status_code, str(file.parent) in answer.text) == (500, False)
+    assert file.read_text() == "{"
+
+
+# ------------------------------------------------------------------ presets
+
+
+async def test_a_preset_is_kept_and_not_trained(ana: httpx.AsyncClient) -> None:
+    upload = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
+    made = await ana.post("/api/presets", json={"name": "Narrator", "uploads": [upload], "language": "es"})
+    assert (made.status_code, made.json()["state"], made.json()["training"]) == (201, "CREATED", None)
+    id_ = made.json()["id"]
+    changed = (await ana.patch(f"/api/presets/{id_}", json={"name": "Storyteller"})).json()
+    assert (changed["name"], changed["uploads"], changed["state"]) == ("Storyteller", [upload], "CREATED")
+    assert (await ana.get(f"/api/presets/{id_}")).json() == changed
+    assert (await ana.get("/api/presets")).json() == [changed]
+    assert (await ana.patch(f"/api/presets/{id_}", json={"state": "READY"})).status_code == 422
+    assert (await ana.post("/api/presets", json={"name": "x", "uploads": ["nothing"]})).status_code == 404
+    form = {"target_languages": "es", "voice_preset_id": id_}
+    answer = await ana.post("/api/dub", data=form, files={"file": ("talk.mp4", b"x")})
+    assert (answer.status_code, code(answer)) == (409, "preset_not_ready")
+    assert (await ana.delete(f"/api/presets/{id_}")).status_code == 204
+    assert (await ana.get("/api/presets")).json() == []
+
+
+# ------------------------------------------------------------------ roles
+
+
+async def test_glossaries_and_presets_of_others_are_not_there(
+    house: House, ana: httpx.AsyncClient, bo: httpx.AsyncClient
+) -> None:
+    glossary = (await ana.post("/api/glossaries", json={"name": "x", "entries": TERMS})).json()["id"]
+    preset = (await ana.post("/api/presets", json={"name": "x"})).json()["id"]
+    asked = [
+        ("GET", f"glossaries/{glossary}", None), ("GET", f"glossaries/{glossary}/csv", None),
+        ("PUT", f"glossaries/{glossary}", {"name": "y", "entries": []}), ("PUT", f"glossaries/{glossary}/csv", None),
+        ("DELETE", f"glossaries/{glossary}", None), ("GET", f"presets/{preset}", None),
+        ("PATCH", f"presets/{preset}", {"name": "y"}), ("DELETE", f"presets/{preset}", None),
+    ]  # fmt: skip
+    async with await house.as_("viewer") as viewer:
+        for method, path, body in asked:
+            assert (await bo.request(method, f"/api/{path}", json=body)).status_code == 404, path
+            seen = (await viewer.request(method, f"/api/{path}", json=body)).status_code
+            assert seen == (404 if method == "GET" else 403)
+    assert (await bo.get("/api/glossaries")).json() == (await bo.get("/api/presets")).json() == []
+    async with await house.as_("admin") as admin:
+        assert (await admin.get(f"/api/glossaries/{glossary}")).json()["name"] == "x"
+
+
+async def test_viewers_see_and_change_nothing(house: House) -> None:
+    async with await house.as_("viewer") as client:
+        for what in ("voices", "glossaries", "characters", "presets"):
+            assert (await client.get(f"/api/{what}")).status_code == 200
+            assert (await house.client().get(f"/api/{what}")).status_code == 401
+        for path in ("voices", "glossaries", "glossaries/csv?name=x", "presets"):
+            assert (await client.post(f"/api/{path}", json={})).status_code == 403
+        assert (await client.delete("/api/characters/c1")).status_code == 403
