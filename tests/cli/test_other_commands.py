@@ -282,9 +282,9 @@ class TestDoctor:
         assert rows["embedding resemblyzer"]["fix"]
 
     def test_a_variable_that_is_not_used_yet_is_told(self, polydub: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("API_TOKEN", "secret-value")
+        monkeypatch.setenv("WEBHOOK_URL", "secret-value")
         told = polydub("doctor")
-        assert "API_TOKEN" in told.out
+        assert "WEBHOOK_URL" in told.out
         assert "secret-value" not in told.out + told.err
 
     def test_an_output_folder_that_is_a_file_is_bad(self, polydub: Call, monkeypatch: pytest.MonkeyPatch) -> None:
