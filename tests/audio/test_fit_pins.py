@@ -70,7 +70,9 @@ def test_nobody_talks_over_a_fixed_line_where_there_is_a_plan(film: Film) -> Non
             if a.locked_start is None and b.locked_start is None:
                 continue
             if not may_overlap(a, b):
-                assert end(made[a.id]) + GAP_MS <= ms(made[b.id].start)
+                assert (
+                    end(made[a.id]) + GAP_MS <= ms(made[b.id].start) + 1
+                )  # a gap may lose the millisecond to which times are rounded
 
 
 def forward(slots: list[Slot]) -> int | None:
