@@ -15,7 +15,8 @@ from fastapi import FastAPI
 from polydub.config.server import ServerSettings
 from polydub.server.accounts import Accounts
 from polydub.server.app import create_app
-from polydub.server.contracts import Event, JobRow, Records, Role, Services, User
+from polydub.server.bootstrap import NoJobs
+from polydub.server.contracts import JobRow, Records, Role, Services, User
 from polydub.server.db import open_records
 from polydub.server.passwords import Passwords
 from polydub.server.tokens import Keys
@@ -59,27 +60,12 @@ class NoStorage:
         return None
 
 
-class NoJobs:
-    """Does nothing."""
+class IdleJobs(NoJobs):
+    """Takes every job and does nothing."""
 
     async def submit(self, row: JobRow) -> None: ...
-    async def cancel(self, id_: str) -> bool:
-        return False
-
-    async def pause(self, id_: str) -> bool:
-        return False
-
-    async def again(self, id_: str) -> JobRow | None:
-        return None
-
-    async def listen(self, id_: str, after: int = 0) -> AsyncIterator[Event]:
-        for event in ():
-            yield event
-
     async def queue_depth(self) -> Mapping[str, int]:
         return {"jobs": 3}
-
-    async def close(self) -> None: ...
 
 
 @dataclass
@@ -131,7 +117,7 @@ async def open_house(folder: Path, *, records: Records | None = None, **parts: A
     settings = ServerSettings(**{"requests_a_minute": 100_000, "logins_a_minute": 100_000, "data": folder, **parts})
     clock = Clock()
     kept: Any = records or await open_records(settings, folder, now=clock)
-    storage, jobs = own.get("storage", NoStorage()), own.get("jobs", NoJobs())
+    storage, jobs = own.get("storage", NoStorage()), own.get("jobs", IdleJobs())
     services = Services(settings, kept, storage, jobs, folder, clock, own.get("speech"))
     accounts = Accounts(kept, settings, Keys.random(), now=clock, passwords=Passwords(memory_kib=64, rounds=1))
     try:

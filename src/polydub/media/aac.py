@@ -94,7 +94,7 @@ def encode_aac_block(samples: Samples, cut: Cut, kbit_s: int, folder: Path, layo
     encode = ("-map", "0:a", *encoder, "-f", "adts", str(packets))
     decode = ("-dec", "0:0", "-filter_complex", "[dec:0]anull[heard]", "-map", "[heard]", "-f", "f32le", str(heard))
     run(["-threads", "1", *raw, "-i", str(sound), *encode, *decode], stage="encoding")
-    mine = list(_split(packets.read_bytes()))[before + 1 : before + 1 + count]
+    mine = list(adts_packets(packets.read_bytes()))[before + 1 : before + 1 + count]
     decoded = np.fromfile(heard, np.float32).reshape(-1, channels).T[:, before * FRAME : (before + count) * FRAME]
     block = np.ascontiguousarray(_placed(decoded, layout))
     if cut.first == 0:  # the film's first frame lacks its first half in the stream
@@ -124,7 +124,7 @@ def decode_aac(adts: bytes, channels: int) -> Samples:
     """
     import numpy as np
 
-    if not list(_split(adts)):
+    if not list(adts_packets(adts)):
         return np.zeros((channels, 0), np.float32)
     with TemporaryDirectory() as folder:
         stream, heard = Path(folder) / "in.aac", Path(folder) / "out.f32"
@@ -133,7 +133,11 @@ def decode_aac(adts: bytes, channels: int) -> Samples:
         return np.ascontiguousarray(np.fromfile(heard, np.float32).reshape(-1, channels).T)
 
 
-def _split(adts: bytes) -> Iterator[bytes]:
+def adts_packets(adts: bytes) -> Iterator[bytes]:
+    """The packets of an ADTS stream, each of 1,024 samples.
+
+    Raises: ValueError: those bytes are none.
+    """
     at = 0
     while at + _HEADER <= len(adts):
         size = int.from_bytes(adts[at + 3 : at + 6], "big") >> 5 & 0x1FFF

@@ -18,7 +18,6 @@ from typing import Any, cast
 from polydub.media.intake import PicturePart
 from polydub.types import FRAME, RATE_HZ
 
-_ADTS = 7
 _ENTRIES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 
 
@@ -50,17 +49,6 @@ class Fragment:
     def format(self) -> str:
         """The same for all segments that one init segment does for."""
         return sha256(b"".join(self.init[at : at + size] for at, size in inside(self.init, *_ENTRIES))).hexdigest()
-
-
-def adts_packets(adts: bytes) -> Iterator[bytes]:
-    """The packets of an ADTS stream, each of 1,024 samples."""
-    at = 0
-    while at + _ADTS <= len(adts):
-        size = int.from_bytes(adts[at + 3 : at + 6], "big") >> 5 & 0x1FFF
-        if size < _ADTS:
-            raise ValueError("not an ADTS stream")
-        yield adts[at : at + size]
-        at += size
 
 
 def fragment(cut: Cut, folder: Path) -> Fragment:

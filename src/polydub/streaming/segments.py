@@ -14,7 +14,8 @@ from typing import Any
 from polydub import project
 from polydub.errors import PolydubError
 from polydub.media import hls
-from polydub.media.fragments import adts_packets, codecs
+from polydub.media.aac import adts_packets
+from polydub.media.fragments import codecs
 from polydub.media.intake import PicturePart
 from polydub.runner import Run
 from polydub.stages import streamed
