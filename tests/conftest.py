@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 settings.register_profile("polydub", deadline=None, derandomize=True)
 settings.register_profile("fuzz", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "polydub"))
+
+# Jobs that a shell starts in the background ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOOPBACK = ["127.0.0.1", "::1"]
 SECRETS = ("OPENAI_API_KEY", "GROQ_API_KEY", "HF_TOKEN", "HF_ENDPOINT")

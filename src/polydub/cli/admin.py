@@ -94,7 +94,7 @@ def list_(**given: Any) -> int:
 @user.command()
 @click.argument("email")
 @click.option("--name", default="", help="What the person is called.")
-@click.option("--role", type=ROLES, default="editor", show_default=True)
+@click.option("--role", type=ROLES, default="editor", show_default=True, help="What the person may do.")
 @data_option
 @common
 def add(email: str, name: str, role: Any, **given: Any) -> int:
