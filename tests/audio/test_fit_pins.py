@@ -77,7 +77,6 @@ def test_nobody_talks_over_a_fixed_line_where_there_is_a_plan(film: Film) -> Non
             assert between >= GAP_MS or (between >= 0 and ms(made[a.id].duration) == fastest), (a, b)
 
 
-
 def forward(slots: list[Slot]) -> int | None:
     """Where the last line ends if each starts as early as those before it let it; None if a fixed one is in the way."""
     order = sorted(slots, key=lambda s: (ms(s.start if s.locked_start is None else s.locked_start), s.end, s.speaker, s.id))
