@@ -109,6 +109,11 @@ class Crew:
         return len(self._busy)
 
     @property
+    def waiting(self) -> int:
+        """Tasks that wait for a resident."""
+        return sum(not waiting.turn.cancelled() for waiting in self._queue)
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """Processes at work or kept for the next task."""
         residents = [*self._busy, *(resident for resident, _ in self._idle)]

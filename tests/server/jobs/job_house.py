@@ -112,8 +112,9 @@ async def house(folder: Path, url: str = "", slots: int = 2, **more: Any) -> Asy
 
 
 async def ended(jobs: DurableJobs, id_: str, after: int = 0) -> list[Event]:
-    """All events of a job, to its end."""
-    return [event async for event in jobs.listen(id_, after)]
+    """All events of a job, to its end, which must come within two minutes."""
+    async with asyncio.timeout(120):
+        return [event async for event in jobs.listen(id_, after)]
 
 
 async def until(test: Callable[[], Any], limit_s: float = 60.0) -> Any:

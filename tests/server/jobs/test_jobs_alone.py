@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -123,10 +124,14 @@ def test_a_paused_job_goes_on_as_a_new_attempt(data: Path) -> None:
 def test_urgent_jobs_overtake_those_that_wait(data: Path) -> None:
     async def main() -> None:
         async with house(data, slots=1) as (jobs, _):
-            await jobs.submit(odd("first", sleep=2.5))
-            await until(lambda: child_of(data, "first"))
+            await jobs.submit(odd("first", sleep=60))
+            child = await until(lambda: child_of(data, "first"))
             for name, priority in (("slow1", 9), ("slow2", 9), ("normal", 5), ("urgent", 1)):
                 await jobs.submit(odd(name, priority=priority))
+            assert jobs.worker is not None
+            crew = jobs.worker.crews["cpu"]
+            await until(lambda: crew.waiting == 4)
+            os.kill(child, signal.SIGTERM)
             for name in ("slow1", "slow2", "normal", "urgent"):
                 await ended(jobs, name)
             order = [note["job"] for note in notes(data) if note["what"] == "begin"]
