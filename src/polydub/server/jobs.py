@@ -42,7 +42,7 @@ ALONE = "embedded"  # executor of the one process that works on a SQLite file: a
 POLL_S = {"jobs": 0.2, "cpu": 0.2, "gpu": 0.2, "net": 0.5}  # of queues, among several workers
 POLL_ALONE_S = {"jobs": 0.5, "cpu": 0.5, "gpu": 1.0, "net": 5.0}  # where nobody but this process is kept busy by it
 AHEAD = (
-    50  # steps that the one process takes from a queue for each slot, to begin with the most urgent: it looks twice a second
+    50  # steps that the one process takes from a queue for each slot, to begin with the most urgent: it looks rarely
 )
 PLANS = 6  # jobs that a process plans at once: more of them only make those wait who submit
 TRIES = 600  # of a step that needs the records only, one a second
