@@ -15,7 +15,7 @@ import httpx
 import imageio_ffmpeg
 import openai
 import pytest
-from speech_server import Served, TriedHouse, served, waits_for
+from speech_room import Served, TriedHouse, served, waits_for
 
 from polydub.voices.library import OPENAI
 

@@ -21,7 +21,7 @@ from openai.types.audio import (
     Translation,
     TranslationVerbose,
 )
-from speech_server import Served, TriedHouse, served, talk_wav, waits_for
+from speech_room import Served, TriedHouse, served, talk_wav, waits_for
 
 TALK = ("The river runs quietly under the old bridge.", "Nobody saw it go.")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from speech_server import Served, TriedHouse, served, talk_wav
+from speech_room import Served, TriedHouse, served, talk_wav
 
 FETCHED = Path(__file__).resolve().parents[2] / "build/node/node_modules"  # by scripts/test-tools.sh
 # A folder that holds "openai"; read before tests clear it.

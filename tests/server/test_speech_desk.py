@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from speech_server import waits_for
+from speech_room import waits_for
 
 from polydub.errors import BadInput, Cancelled
 from polydub.server.desk import Desk, Flow, Turns

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from speech_server import Served, served, talk_wav, waits_for
+from speech_room import Served, served, talk_wav, waits_for
 
 from polydub.server.storage import LocalStorage
 

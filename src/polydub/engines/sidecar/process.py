@@ -197,7 +197,7 @@ class Process:
         name, text = self._start.name, told["text"]
         if told["class"] == "memory":
             self._fail(Died(f"ran out of memory ({text})", memory=True))
-            return self._why()
+            return Died(f"ran out of memory ({text})", memory=True)  # it may have ended since: that is not the reason
         known = getattr(errors, told["class"], None) if told["class"] else None
         if isinstance(known, type) and issubclass(known, PolydubError):
             return known(text, told["hint"])
