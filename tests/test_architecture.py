@@ -432,6 +432,12 @@ def test_nine_functions_in_ten_are_at_most_forty_lines() -> None:
     assert quantiles(lengths, n=10)[-1] <= LINES_OF_NINE_IN_TEN
 
 
+def test_no_two_files_of_the_tests_share_a_name() -> None:
+    """They are imported by it: one would stand in for the other, as the order of collection decides."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_at_most_three_files_catch_everything() -> None:
     broad = {m.path: n.lineno for m in modules() for n in ast.walk(m.tree) if _is_broad(n) and isinstance(n, ast.ExceptHandler)}
     assert len(broad) <= 3, "\n".join(f"{path}:{line}" for path, line in broad.items())
