@@ -65,17 +65,17 @@ test-tools: | env-dev
 	@sh scripts/test-tools.sh
 
 test: env-dev system weights test-tools  ## every test (ARGS="-k fit" narrows)
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-fast: env-dev  ## the quick tests only
-	@$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
 test-neural: env-dev  ## the engines with environments of their own, on tiny weights (installs them all: 10 GB, 10 minutes)
 	@$(BIN)/polydub engines install $(ENVIRONMENTS) --variant cpu --environments build/engines
 	@$(BIN)/python -m pytest -n 2 -m neural $(ARGS)
 
 fuzz: env-dev  ## the property tests on other examples than the usual ones
-	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n auto -m hypothesis $(ARGS)
+	@HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -n auto --dist worksteal -m hypothesis $(ARGS)
 
 check: env-dev  ## lint, format, types, generated files up to date
 	$(BIN)/ruff check .
