@@ -382,3 +382,21 @@ def test_long_runs_of_marks_take_linear_time(unit: str, suffix: str) -> None:
 def test_reading_does_not_import_pysubs2() -> None:
     code = "import sys, polydub.text.subtitles, polydub.text.cues, polydub.text.pairing; sys.exit('pysubs2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[laughs] Hello there.", "Hello there."),
+        ("(sighs) I am *very* tired. [door slams]", "I am very tired."),
+        ("I saw him (my brother) go.", "I saw him (my brother) go."),
+        ("(Though all of us had seen it) he went.", "(Though all of us had seen it) he went."),
+        ("[angry] Go! [ Whispering ] Now.", "[angry] Go! [ Whispering ] Now."),
+        ("2 * 3 * 4 is 24", "2 * 3 * 4 is 24"),
+        ("(GASPS) No!", "No!"),
+    ],
+)
+def test_what_is_described_beside_what_is_said_is_not_said(text: str, said: str) -> None:
+    found = one(text)
+    assert [s.text for s in found.segments] == [said]
+    assert [n.code for n in found.notices] == (["descriptions-left-out"] if text != said else [])

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from polydub.errors import BadInput
+from polydub.text import tags
 from polydub.text.formats import READERS, clean
 from polydub.types import Notice, Segment, Word, Wordings, seconds
 
@@ -37,6 +38,9 @@ _PREFIXES = (
     re.compile(r"(\w[\w ]{1,29}):\s+(\S.*)"),
 )
 _DESCRIPTION = re.compile(r"(?:\[[^\[\]]*\]|【[^【】]*】|\([^()]{1,30}\)|（[^（）]{1,30}）|\*[^*]+\*|[-–—\s])+")
+# Beside what is said. Round brackets may hold what is said, too, but not a few words that a row begins with.
+_ASIDE = re.compile(r"[ \t]*(?:\[([^\[\]]{1,60})\](?!:)|【[^【】]{1,60}】|(?m:^)[-–—\s]*[(（](?:[^\s()（）]+ ?){1,4}[)）]:?)[ \t]*")
+_STRESSED = re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+)(?<=\S)\*(?![\w*])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,12 @@ def parse_subtitles(data: bytes, suffix: str) -> Parsed:
     if name != "json":
         cues = _read_speakers(cues)
     cues = [replace(cue, kind=_kind(cue.text)) for cue in cues]
+    if name != "json":
+        plain = [_said(cue) if cue.kind == "speech" and not cue.words else cue for cue in cues]
+        if changed := sum(a.text != b.text for a, b in zip(cues, plain, strict=True)):
+            said = f"What {changed} cue(s) describe in brackets or stress by asterisks was taken out: it is not spoken"
+            notices += (Notice("descriptions-left-out", said, "info"),)
+        cues = plain
     if timed:
         cues, repairs = _repair(cues)
         notices += repairs
@@ -176,6 +186,20 @@ def _kind(text: str) -> Literal["speech", "song", "nonverbal"]:
     round_words = max((len(part.split()) for part in re.findall(r"[(（]([^()（）]*)[)）]", text)), default=0)
     described = any(c.isalnum() for c in text) and round_words <= 4 and _DESCRIPTION.fullmatch(text)
     return "nonverbal" if described else "speech"
+
+
+def _said(cue: Segment) -> Segment:
+    """A cue without sounds that its text describes beside what is said ("[laughs] Hello"); marks of `text.tags` stay."""
+
+    def taken(found: re.Match[str]) -> str:
+        return found[0] if (found[1] or "").strip().casefold() in tags.NAMES else " "
+
+    told = _STRESSED.sub(r"\1", _ASIDE.sub(taken, cue.text))
+    if told == cue.text:
+        return cue
+    rows = (re.sub(r"[ \t]{2,}", " ", row).strip() for row in told.split("\n"))
+    text = "\n".join(row for row in rows if any(c.isalnum() for c in row))
+    return replace(cue, text=text) if text else cue
 
 
 def _repair(cues: Sequence[Segment]) -> tuple[list[Segment], tuple[Notice, ...]]:
