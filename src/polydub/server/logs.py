@@ -73,5 +73,7 @@ def start_logs(level: int = logging.INFO, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    logging.getLogger("polydub").setLevel(level)
+    ours = logging.getLogger("polydub")
+    ours.setLevel(level)
+    ours.propagate = True  # a command may have kept it to itself
     logging.getLogger("uvicorn.access").disabled = True  # the door writes one line a request, without its query
