@@ -1,207 +1,316 @@
-"""Jobs of the server on one machine: null jobs, small dubs, events, and how soon another worker takes over.
+"""Jobs of a server: submissions, null jobs, small dubs, events, and how soon another worker takes over.
 
-`python benchmarks/jobs.py [--null 1000] [--dubs 100] [--slots 4] [--database URL]`. Without --database jobs lie in SQLite and
-this process does the work; with the address of an empty Postgres two workers do it, and one of them is killed at the end.
-Prints JSON: jobs/s, jobs lost, seconds from an event to its listeners, seconds from the kill to the next start.
+Null jobs come by the same API and lie in the same queues as dubs; the resident process that gets one does nothing but what its
+preset says. A module `sitecustomize`, written here, takes the place of the program of residents.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
 import signal
-import statistics
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
-from polydub.config.server import ServerSettings
-from polydub.server.contracts import JobRow
-from polydub.server.db import open_records
-from polydub.server.hands import Hands
-from polydub.server.jobs import DurableJobs, Kept, open_worker, start_jobs
-from polydub.server.resident import Dubber, Message, Tell, serve
-from polydub.server.storage import LocalStorage
+import httpx
+import imageio_ffmpeg
+from database import LACKING, binaries, postgres
+from figures import Figure, fixed, least
+from measures import Findings, Plan, cores
+from process import Failed
+from serving import How, Served, nineteen_of_twenty, serving
 
-RESIDENT = (sys.executable, __file__, "resident")
-QUIET_S = 15.0  # a worker that is up for so long looks for dead ones
+GROUP = "Jobs through the server"
+SUBMIT_MS, NULL_A_SECOND, DUBS_A_SECOND, EVENT_MS, TAKEN_S = 100.0, 5.0, 0.5, 100.0, 10.0
+ABOUT = (
+    "Null jobs take the way of dubs, and the residents that get them answer at once. Submissions come at a steady rate,",
+    "however long their answers take (open loop), while the jobs before them are worked on. The dubs differ in their sound,",
+    "have a transcript of two lines, and choose voices as every dub does; nothing is translated. Events are timed from the",
+    "worker process that tells of its progress to the socket of each listener.",
+)
+UP_S = 15.0  # a worker that is up for so long looks for dead ones
+PATIENCE_S = 300.0  # without a job that ends
+TELLS, PAUSE_S, TAKEN_TELLS = 40, 0.1, 200
+NONE_LOST = 0.5  # a target of 0 that shares can be taken of
 TRANSCRIPT = "1\n00:00:00,300 --> 00:00:01,300\nHello number {n}.\n\n2\n00:00:01,600 --> 00:00:02,700\nGood bye number {n}.\n"
+NULL = """
+import sys
+if "polydub.server.resident" in sys.orig_argv:
+    import os, time
+    from polydub.server.resident import serve
+
+    def null(message, tell):
+        asked = dict(pair.split("=") for pair in message["request"]["preset"].split())
+        time.sleep(float(asked.get("wait", 0)))
+        for _ in range(int(asked.get("tells", 0))):
+            tell({"progress": {"stage": f"{os.getppid()} {time.time():.6f}", "done": 1, "total": 1}})
+            time.sleep(float(asked["pause"]))
+        return {"dubs": [], "folder": ".", "files": []}
+
+    serve({"dub": null})
+"""
 
 
-def null(message: Message, tell: Tell) -> Message:
-    """A job that does what it is asked: wait, tell, or leave a mark."""
-    asked = message["request"]
-    if mark := asked.get("mark"):
-        with Path(mark).open("a", encoding="utf-8") as stream:
-            stream.write(f"{time.time()} {os.getppid()}\n")
-    time.sleep(asked.get("seconds", 0))
-    for count in range(asked.get("tells", 0)):
-        tell({"progress": {"stage": f"s{count}", "done": 1, "total": 1}})
-        time.sleep(0.1)
-    return {"said": ""}
+@dataclass(frozen=True)
+class Load:
+    """What a server is given. rate: submissions a second. share: of the rates that it is to keep."""
+
+    null: int = 1000
+    rate: float = 50.0
+    dubs: int = 100
+    listeners: int = 200
+    share: float = 1.0
+
+    def halved(self) -> Load:
+        """For two processors."""
+        return Load(self.null // 2, self.rate / 2, self.dubs // 2, self.listeners // 2, self.share / 2)
+
+    def of(self, share: float) -> Load:
+        """As many jobs and listeners, at the same rates."""
+        null, dubs, listeners = (max(2, round(count * share)) for count in (self.null, self.dubs, self.listeners))
+        return replace(self, null=null, dubs=dubs, listeners=listeners)
 
 
-def row(id_: str, request: Mapping[str, Any], kind: Any = "speak") -> JobRow:
-    now = datetime.now(UTC)
-    return JobRow(id_, "bench", kind, id_, request, "queued", now, now)
+@dataclass
+class Seen:
+    """What was seen, one value for each repeat. submit_ms, event_ms: 95th percentiles."""
+
+    submit_ms: list[float] = field(default_factory=list[float])
+    submit_typical_ms: list[float] = field(default_factory=list[float])
+    null_a_second: list[float] = field(default_factory=list[float])
+    dubs_a_second: list[float] = field(default_factory=list[float])
+    lost: list[float] = field(default_factory=list[float])
+    event_ms: list[float] = field(default_factory=list[float])
+    event_typical_ms: list[float] = field(default_factory=list[float])
+    taken_s: list[float] = field(default_factory=list[float])
 
 
-def hands(slots: int) -> Hands:
-    return Hands(slots={"cpu": slots, "gpu": 1, "net": 1}, program=RESIDENT, threads=1)
+def jobs(plan: Plan, found: Findings, share: float = 1.0) -> None:
+    """In SQLite on all cores and on two of them; in Postgres with two workers, of which one is killed at the end."""
+    here = cores()
+    load, few = Load(), tuple(here[:2])
+    found.tell(f"{GROUP}: SQLite, {len(here)} cores", *ABOUT)
+    with TemporaryDirectory(prefix="null-", dir=_made(plan.work)) as site:
+        null = Path(site)
+        (null / "sitecustomize.py").write_text(NULL)
+        _measured(plan, found, f"SQLite, {len(here)} cores", How(site=null), load.of(share))
+        if len(here) > 2:
+            _measured(plan, found, "SQLite, 2 cores", How(few, site=null), load.halved().of(share))
+        if binaries():
+            _measured(plan, found, "Postgres, two workers", How(workers=2, site=null), replace(load, dubs=40).of(share))
+        else:
+            plan.say(f"jobs in Postgres: {LACKING}")
+            found.tell(f"{GROUP}: Postgres, two workers", f"{LACKING[0].upper()}{LACKING[1:]}.")
 
 
-async def kept(folder: Path, url: str) -> Kept:
-    settings = ServerSettings(data=folder, database=url, jobs_a_user=1_000_000)
-    return Kept(settings, await open_records(settings, folder), LocalStorage(folder / "files"), folder)
+def _measured(plan: Plan, found: Findings, name: str, how: How, load: Load) -> None:
+    seen = Seen()
+    for n in range(plan.repeats):
+        plan.say(f"jobs, {name}, null ones: {n + 1} of {plan.repeats}")
+        with _database(how) as url, serving(plan, replace(how, database=url)) as served:
+            asyncio.run(_null(served, films(plan, 1)[0][0], load, seen))
+        plan.say(f"jobs, {name}, {load.dubs} dubs: {n + 1} of {plan.repeats}")
+        with _database(how) as url, serving(plan, replace(how, database=url, site=None)) as served:
+            asyncio.run(_dubs(served, films(plan, load.dubs), seen))
+    found.add(f"{GROUP}: {name}", *_figures(load, seen))
+
+
+def _database(how: How) -> AbstractContextManager[str]:
+    programs = binaries()
+    return postgres(programs) if how.workers and programs else nullcontext("")
+
+
+def _figures(load: Load, seen: Seen) -> list[Figure]:
+    middle, typical = median(seen.submit_typical_ms), median(seen.event_typical_ms)
+    figures = [
+        fixed(f"submission, {load.rate:g} a second, 95th percentile", "ms", seen.submit_ms, SUBMIT_MS,
+              f"median {middle:.0f} ms; from when it was due, while jobs are worked on"),
+        least(f"{load.null:,} null jobs", "jobs/s", seen.null_a_second, NULL_A_SECOND * load.share),
+        least(f"{load.dubs} dubs of 3 s by espeak-ng", "jobs/s", seen.dubs_a_second, DUBS_A_SECOND * load.share),
+        Figure("jobs lost", "of all", tuple(seen.lost), (NONE_LOST,) * len(seen.lost), "0"),
+        fixed(f"from a worker's progress to {load.listeners} listeners, 95th percentile", "ms", seen.event_ms, EVENT_MS,
+              f"median {typical:.0f} ms"),
+    ]  # fmt: skip
+    if seen.taken_s:
+        note = "from kill -9 to the first progress elsewhere"
+        figures.append(fixed("a killed worker's job goes on", "s", seen.taken_s, TAKEN_S, note))
+    return figures
+
+
+async def _null(served: Served, film: Path, load: Load, seen: Seen) -> None:
+    """Submits at a steady rate, however long answers take; then lets many listen; then kills."""
+    async with served.client() as client:
+        asked = {"input": await _sent(client, "film.mkv", film.read_bytes()), "to": ["es"]}
+        await _all_done(client, [await _submit(client, asked) for _ in range(8)])  # residents are there now
+        waits: list[float] = []
+        first = time.monotonic() + 0.1
+
+        async def one(number: int) -> str:
+            due = first + number / load.rate
+            await asyncio.sleep(due - time.monotonic())
+            id_ = await _submit(client, asked)
+            waits.append(1000 * (time.monotonic() - due))
+            return id_
+
+        began = time.time()
+        ids = await asyncio.gather(*(one(number) for number in range(load.null)))
+        last, lost = await _all_done(client, ids)
+        seen.submit_ms.append(nineteen_of_twenty(waits))
+        seen.submit_typical_ms.append(median(waits))
+        seen.null_a_second.append(load.null / (last - began))
+        seen.lost.append(lost)
+        late = await _latencies(served, client, asked, load.listeners)
+        seen.event_ms.append(nineteen_of_twenty(late))
+        seen.event_typical_ms.append(median(late))
+        if served.workers:
+            seen.taken_s.append(await _taken(served, client, asked))
+
+
+async def _dubs(served: Served, made: Sequence[tuple[Path, str]], seen: Seen) -> None:
+    async with served.client() as client:
+        wishes = [await _wish(client, film, text) for film, text in made]
+        began = time.time()
+        ids = [await _submit(client, wish) for wish in wishes]
+        last, lost = await _all_done(client, ids)
+    seen.dubs_a_second.append(len(ids) / (last - began))
+    seen.lost[-1] += lost
+
+
+async def _wish(client: httpx.AsyncClient, film: Path, text: str) -> dict[str, Any]:
+    sent = await _sent(client, "film.mkv", film.read_bytes())
+    transcript = await _sent(client, "film.en.srt", text.encode())
+    settings = {"tts": "espeak-ng", "no_translate": True}
+    return {"input": sent, "to": ["en"], "transcript": transcript, "settings": settings}
+
+
+async def _sent(client: httpx.AsyncClient, name: str, content: bytes) -> dict[str, str]:
+    answer = await client.post(f"/api/upload?name={name}", content=content)
+    return {"upload": _told(answer)["id"], "name": name}
+
+
+async def _submit(client: httpx.AsyncClient, wish: dict[str, Any]) -> str:
+    return str(_told(await client.post("/api/jobs", json=wish))["id"])
+
+
+def _told(answer: httpx.Response) -> Any:
+    if answer.is_error:
+        raise Failed(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:500]}")
+    return answer.json()
+
+
+async def _all_done(client: httpx.AsyncClient, ids: Sequence[str]) -> tuple[float, int]:
+    """(when the last of these jobs was done, in seconds of the clock; how many never were)."""
+    left, since = -1, time.monotonic()
+    while left and time.monotonic() - since < PATIENCE_S:
+        open_ = _told(await client.get("/api/jobs", params={"state": ["queued", "running"], "limit": 500}))["jobs"]
+        if len(open_) != left or len(open_) == 500:
+            left, since = len(open_), time.monotonic()
+        await asyncio.sleep(1.0 if left > 20 else 0.1)
+    ends = {job["id"]: job["finished"] async for job in _jobs(client) if job["state"] == "done"}
+    mine = [datetime.fromisoformat(ends[id_]).timestamp() for id_ in ids if id_ in ends]
+    if not mine:
+        raise Failed("no job was done")
+    return max(mine), len(ids) - len(mine)
+
+
+async def _jobs(client: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
+    """All jobs, newest first."""
+    following: dict[str, Any] = {"limit": 500}
+    while True:
+        page = _told(await client.get("/api/jobs", params=following))
+        for job in page["jobs"]:
+            yield job
+        if page["next"] is None:
+            return
+        following["before"] = page["next"]
 
 
 @asynccontextmanager
-async def opened(folder: Path, url: str, slots: int) -> AsyncIterator[DurableJobs]:
-    jobs = await start_jobs(await kept(folder, url), hands(slots))
+async def _events(served: Served, id_: str) -> AsyncGenerator[AsyncIterator[tuple[float, dict[str, Any]]]]:
+    """(time of arrival, event) of a job as it comes, by a client so plain that two hundred take little time themselves."""
+    place = urlsplit(served.url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    head = f"GET /api/jobs/{id_}/events HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {served.token}\r\n"
+    writer.write(f"{head}Connection: close\r\n\r\n".encode())
+
+    async def told() -> AsyncIterator[tuple[float, dict[str, Any]]]:
+        async for line in reader:
+            if line.startswith(b"data: "):
+                yield time.time(), json.loads(line[6:])
+
     try:
-        yield jobs
+        yield told()
     finally:
-        await jobs.close()
+        writer.close()
+        await writer.wait_closed()
 
 
-async def last(jobs: DurableJobs, id_: str) -> str:
-    kind = ""
-    async for event in jobs.listen(id_):
-        kind = event.kind
-    return kind
-
-
-async def run_all(jobs: DurableJobs, rows: Sequence[JobRow]) -> dict[str, float]:
-    """Submits jobs one after the other and waits for all."""
-    began = time.monotonic()
-    for each in rows:
-        await jobs.submit(each)
-    submitted = time.monotonic() - began
-    ends = await asyncio.gather(*(last(jobs, each.id) for each in rows))
-    took = time.monotonic() - began
-    lost = sum(end != "done" for end in ends)
-    return {
-        "jobs": len(rows),
-        "lost": lost,
-        "jobs_per_s": round(len(rows) / took, 2),
-        "submit_ms": round(1000 * submitted / len(rows), 2),
-    }
-
-
-def films(folder: Path, count: int) -> list[JobRow]:
-    """As many films of 3 s, no two alike, spoken by espeak-ng."""
-    import imageio_ffmpeg
-
-    uploads = folder / "files" / "uploads"
-    uploads.mkdir(parents=True)
-    made: list[JobRow] = []
-    for n in range(count):
-        film = uploads / f"film{n}"
-        inputs = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25:duration=3"]
-        inputs += ["-f", "lavfi", "-i", f"sine=frequency={200 + n}:sample_rate=48000:duration=3"]
-        codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "matroska"]
-        subprocess.run(
-            [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *inputs, *codecs, str(film)], check=True
-        )
-        (uploads / f"text{n}").write_text(TRANSCRIPT.format(n=n), encoding="utf-8")
-        text = {"upload": f"text{n}", "name": "film.en.srt"}
-        asked = {"input": {"upload": film.name, "name": "film.mkv"}, "to": ["en"], "transcript": text}
-        made.append(row(f"dub{n}", asked | {"settings": {"tts": "espeak-ng", "no_translate": True}}, "dub"))
-    return made
-
-
-async def latency(jobs: DurableJobs, listeners: int) -> dict[str, float]:
-    """Milliseconds from an event's own time to each of its listeners."""
-    waits: list[float] = []
+async def _latencies(served: Served, client: httpx.AsyncClient, asked: dict[str, Any], listeners: int) -> list[float]:
+    """Milliseconds from when a worker told of its progress until each listener knew."""
+    id_ = await _submit(client, {**asked, "preset": f"wait=3 tells={TELLS} pause={PAUSE_S}"})
+    late: list[float] = []
 
     async def listen() -> None:
-        async for event in jobs.listen("told"):
-            if event.kind == "progress":
-                waits.append(1000 * (datetime.now(UTC) - event.at).total_seconds())
+        async with _events(served, id_) as events:
+            async for came, event in events:
+                if event["kind"] == "progress":
+                    late.append(1000 * (came - float(event["stage"].split()[1])))
 
-    await jobs.submit(row("told", {"seconds": 3, "tells": 40}))
     await asyncio.gather(*(listen() for _ in range(listeners)))
-    steps = statistics.quantiles(waits, n=20)
-    return {"listeners": listeners, "events": len(waits), "p50_ms": round(steps[9], 2), "p95_ms": round(steps[18], 2)}
+    if len(late) != TELLS * listeners:
+        raise Failed(f"{TELLS * listeners - len(late)} events were not heard")
+    return late
 
 
-class Worker:
-    """A worker as a process of its own."""
-
-    def __init__(self, folder: Path, url: str, slots: int) -> None:
-        command = [sys.executable, __file__, "worker", str(folder), url, str(slots)]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        assert self.process.stdout and self.process.stdout.readline() == b"ready\n"
-        self.since = time.monotonic()
-
-
-async def takeover(jobs: DurableJobs, folder: Path, workers: Sequence[Worker]) -> float:
-    """Seconds from the kill of a worker to the new start of its job elsewhere."""
-    await asyncio.sleep(max(0.0, QUIET_S - (time.monotonic() - workers[-1].since)))
-    mark = folder / "marks"
-    await jobs.submit(row("taken", {"mark": str(mark), "seconds": 5}))
-    while not mark.exists():
-        await asyncio.sleep(0.02)
-    parent = int(mark.read_text(encoding="utf-8").split()[1])
-    next(worker for worker in workers if worker.process.pid == parent).process.kill()
-    killed = time.time()
-    while len(lines := mark.read_text(encoding="utf-8").splitlines()) < 2:
-        await asyncio.sleep(0.02)
-    assert await last(jobs, "taken") == "done"
-    return round(float(lines[1].split()[0]) - killed, 2)
+async def _taken(served: Served, client: httpx.AsyncClient, asked: dict[str, Any]) -> float:
+    """Seconds from the kill of a worker to the first progress of its job at another one."""
+    up = time.monotonic() - max(worker.began for worker in served.workers)
+    await asyncio.sleep(max(0.0, UP_S - up))
+    id_ = await _submit(client, {**asked, "preset": f"tells={TAKEN_TELLS} pause={PAUSE_S}"})
+    victim, killed, taken, kind = 0, 0.0, 0.0, ""
+    async with _events(served, id_) as events:
+        async for came, event in events:
+            kind = event["kind"]
+            if kind != "progress" or taken:
+                continue
+            pid = int(event["stage"].split()[0])
+            if not victim:
+                victim, killed = next(worker.pid for worker in served.workers if worker.pid == pid), time.time()
+                os.kill(victim, signal.SIGKILL)
+            elif pid != victim:
+                taken = came - killed
+    if kind != "done" or not taken:
+        raise Failed(f"the job of a killed worker ended as {kind or 'nothing'}")
+    return taken
 
 
-async def bench(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    workers = [Worker(folder, given.database, max(1, given.slots // 2)) for _ in range(2)] if given.database else []
-    try:
-        async with opened(folder, given.database, given.slots) as jobs:
-            found: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "slots": given.slots}
-            await run_all(jobs, [row(f"warm{n}", {"seconds": 0.3}) for n in range(given.slots * 2)])
-            found["null"] = await run_all(jobs, [row(f"null{n}", {}) for n in range(given.null)])
-            found["dubs"] = await run_all(jobs, films(folder, given.dubs)) if given.dubs else None
-            found["events"] = await latency(jobs, 200)
-            if workers:
-                found["takeover_s"] = await takeover(jobs, folder, workers)
-            return found
-    finally:
-        for worker in workers:
-            worker.process.send_signal(signal.SIGTERM)
-            worker.process.wait(60)
+def films(plan: Plan, count: int) -> list[tuple[Path, str]]:
+    """So many films of 3 s, no two alike, and what is said in them; made once."""
+    folder = _made(plan.work.parent / "dubs")
+    for n in range(count):
+        film, part = folder / f"film{n}.mkv", folder / "part.mkv"
+        if film.exists():
+            continue
+        inputs = ["-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25:duration=3"]
+        inputs += ["-f", "lavfi", "-i", f"sine=frequency={200 + n}:sample_rate=48000:duration=3"]
+        codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *inputs, *codecs, str(part)]
+        subprocess.run(command, check=True)
+        part.replace(film)
+    return [(folder / f"film{n}.mkv", TRANSCRIPT.format(n=n)) for n in range(count)]
 
 
-async def work(folder: Path, url: str, slots: int) -> None:
-    worker = await open_worker(await kept(folder, url), hands(slots))
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    await stop.wait()
-    await worker.close()
-
-
-def main() -> None:
-    if sys.argv[1:2] == ["resident"]:
-        serve({"dub": Dubber(), "speak": null})
-    if sys.argv[1:2] == ["worker"]:
-        asyncio.run(work(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
-        return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--null", type=int, default=1000)
-    parser.add_argument("--dubs", type=int, default=100)
-    parser.add_argument("--slots", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--database", default="")
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(bench(parser.parse_args(), Path(folder)))
-    sys.stdout.write(json.dumps(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def _made(folder: Path) -> Path:
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from statistics import median
 from typing import Any
@@ -57,6 +58,7 @@ figures, not their digits.
 
 
 FRAME_S = 0.04
+LAST = "## Where the time goes"  # headings from here on are of the whole run
 
 
 def page(found: Findings, q: Quality, circumstances: dict[str, Any]) -> str:
@@ -73,6 +75,22 @@ def page(found: Findings, q: Quality, circumstances: dict[str, Any]) -> str:
     parts.append(peers + ("" if circumstances["like_peers"] else OTHER_FILM) + "\n" + "\n".join(rows) + "\n" + reading)
     parts.append(_size(*circumstances["size"]))
     return "\n".join(parts)
+
+
+def renewed(text: str, found: Findings, circumstances: dict[str, Any]) -> str:
+    """The page with the headings that were measured now in place of the old ones; new ones come after the others."""
+    m: Machine = circumstances["machine"]
+    told = f"Measured on {m.date}, commit {m.commit}, load {m.load_before:.2f} before: `{circumstances['command']}`."
+    parts = re.split(r"(?m)^(?=## )", text)
+    for heading, *lines in found.sections():
+        fresh = "\n".join([heading, *lines, told, "", ""])
+        places = [n for n, part in enumerate(parts) if part.partition("\n")[0] == heading]
+        if places:
+            parts[places[0]] = fresh
+        else:
+            at = next((n for n, part in enumerate(parts) if part.startswith(LAST)), len(parts))
+            parts.insert(at, fresh)
+    return "".join(parts)
 
 
 def _peak(found: Findings) -> float:
@@ -112,8 +130,9 @@ The core and what it requires take {number(total)} MB, bytecode included (target
 """
 
 
-def as_json(found: Findings, q: Quality, circumstances: dict[str, Any]) -> dict[str, Any]:
-    """Everything, for machines."""
+def as_json(found: Findings, q: Quality | None, circumstances: dict[str, Any]) -> dict[str, Any]:
+    """Everything, for machines; `q`: where all was measured."""
     plain = {**circumstances, "machine": asdict(circumstances["machine"])}
     groups = {group: [f.json() for f in figures] for group, figures in found.figures.items()}
-    return {"circumstances": plain, "figures": groups, "stages": found.stages, "quality": asdict(q)}
+    measured = {"stages": found.stages, "quality": asdict(q)} if q else {}
+    return {"circumstances": plain, "figures": groups, "texts": found.texts, **measured}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import signal
 import subprocess
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +43,21 @@ class Bench:
         self.work.mkdir(parents=True, exist_ok=True)
         log = self.work / "stderr.txt"
         os.sync()
-        with log.open("wb") as errors, _pinned(self.cores):
+        with log.open("wb") as errors, pinned(self.cores):
             began = time.perf_counter()
             process = subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
                 env=environment(self.work), start_new_session=True,
             )  # fmt: skip
-            peak = _watch(process.pid) if memory else 0.0
-            _, status, usage = os.wait4(process.pid, 0)
+            try:
+                peak = _watch(process.pid) if memory else 0.0
+                _, status, usage = os.wait4(process.pid, 0)
+            except BaseException:  # Ctrl-C reaches this process alone
+                for pid in tree(process.pid):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                process.wait()
+                raise
             wall = time.perf_counter() - began
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
@@ -59,7 +67,7 @@ class Bench:
 
 
 @contextmanager
-def _pinned(cores: Sequence[int]) -> Generator[None]:
+def pinned(cores: Sequence[int]) -> Generator[None]:
     """This process, and so its children, may use only these processors for a while; an empty sequence changes nothing."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores or before)
@@ -79,12 +87,12 @@ def _watch(pid: int) -> float:
     """Samples until the process has ended but is not yet reaped; the highest PSS of its tree in MB."""
     peak = 0.0
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        peak = max(peak, _pss_mb(_tree(pid)))
+        peak = max(peak, pss_mb(tree(pid)))
         time.sleep(SAMPLE_S)
     return peak
 
 
-def _tree(root: int) -> dict[int, int]:
+def tree(root: int) -> dict[int, int]:
     """Each process of the session `root` leads, and every descendant that began a session of its own -> its parent."""
     parents: dict[int, int] = {}
     inside = {root}
@@ -105,10 +113,11 @@ def _tree(root: int) -> dict[int, int]:
     return {pid: parents.get(pid, 0) for pid in sorted(inside)}
 
 
-def _pss_mb(tree: Mapping[int, int]) -> float:
+def pss_mb(processes: Mapping[int, int]) -> float:
+    """Memory of processes as `tree` gives them, 10^6 bytes; what several share is counted once."""
     total = 0
-    for pid, parent in tree.items():
-        if parent in tree and _one_memory(pid, parent):
+    for pid, parent in processes.items():
+        if parent in processes and _one_memory(pid, parent):
             continue
         try:
             text = Path("/proc", str(pid), "smaps_rollup").read_text()
@@ -116,6 +125,18 @@ def _pss_mb(tree: Mapping[int, int]) -> float:
             continue  # it has ended
         total += next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
     return total * 1024 / 1e6
+
+
+def cpu_s(processes: Mapping[int, int]) -> float:
+    """Processor time that processes have used so far, with that of their children that have ended."""
+    ticks = 0
+    for pid in processes:
+        try:
+            fields = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _one_memory(pid: int, parent: int) -> bool:

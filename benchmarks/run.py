@@ -2,6 +2,7 @@
 
 python benchmarks/run.py --repeats 5 --json build/bench/figures.json
 python benchmarks/run.py --only speakers reading
+python benchmarks/run.py --only server --json build/bench/server.json
 """
 
 from __future__ import annotations
@@ -17,24 +18,30 @@ import compileall
 import json
 import shlex
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import accuracy
 import fixture
+import idle
+import jobs
 import listening
 import machine
 import measures
 import mixing
 import onsets
 import pulling
+import speech_api
 import streams
 import stretching
+import uploads
 from measures import Findings, Plan
-from page import as_json, page
+from page import as_json, page, renewed
 from quality import quality
 from timing import timing
 from weights import Homes, homes
@@ -76,7 +83,8 @@ class Bench:
     @property
     def sections(self) -> dict[str, Callable[[], None]]:
         """What can be measured, in the order of the page."""
-        plan, found, data, homes, long = self.plan, self.found, self.given.data, self.homes, self.given.long
+        plan, found, data, homes = self.plan, self.found, self.given.data, self.homes
+        long, scale = self.given.long, self.given.scale
         return {
             "clip": self.clip,
             "film": self.films,
@@ -87,6 +95,10 @@ class Bench:
             "mixing": lambda: mixing.long_film(plan, found),
             "streaming": self.streaming,
             "pulling": lambda: pulling.pulling(plan, found),
+            "idle": lambda: idle.idle(plan, found, scale),
+            "jobs": lambda: jobs.jobs(plan, found, scale),
+            "speech": lambda: speech_api.speech(plan, found, scale),
+            "uploads": lambda: uploads.uploads(plan, found, scale),
             "stretching": lambda: stretching.stretched(plan, found, data),
             "onsets": lambda: found.add("When a line begins to be heard", *onsets.measure(data)),
             "memory": lambda: measures.memory(plan, found, self.film, self.long_film),
@@ -127,7 +139,8 @@ class Bench:
         measures.whole(self.plan, self.found, film, f"A film of {film.lines} lines, {len(cores)} cores", target)
 
 
-SECTIONS = ("clip", "film", "again", "start", "timing", "edit", "memory", "mixing", "streaming", "pulling", *NEEDS)
+SERVER = ("idle", "jobs", "speech", "uploads")
+SECTIONS = ("clip", "film", "again", "start", "timing", "edit", "memory", "mixing", "streaming", "pulling", *SERVER, *NEEDS)
 
 
 def main() -> int:
@@ -140,32 +153,52 @@ def main() -> int:
     plan, found = Plan(work / "run", given.repeats, _say), Findings()
     plan.work.mkdir(exist_ok=True)
     bench = Bench(given, plan, found, homes(work / "models", given.data))
-    for name in given.only or SECTIONS:
-        if name in NEEDS and not (given.data / "media" / NEEDS[name]).is_dir():
-            _say(f"{name} is left out: it needs {NEEDS[name]} of ../shared/data")
-        else:
-            bench.sections[name]()
-    sys.stdout.write("\n".join("\n".join(["", *section]) for section in found.sections()))
-    if not given.only:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        for name in _wanted(given.only):
+            if name in NEEDS and not (given.data / "media" / NEEDS[name]).is_dir():
+                _say(f"{name} is left out: it needs {NEEDS[name]} of ../shared/data")
+            else:
+                bench.sections[name]()
+        sys.stdout.write("\n".join("\n".join(["", *section]) for section in found.sections()))
         _write(bench, here)
-    shutil.rmtree(plan.work, ignore_errors=True)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        shutil.rmtree(plan.work, ignore_errors=True)
     missed = [f"{group}: {f.name}" for group, figures in found.figures.items() for f in figures if f.met is False]
     sys.stdout.write("\n".join(["", "missed:", *missed, ""]) if missed else "\nall targets kept\n")
     return 1 if missed and given.strict else 0
 
 
+def _wanted(only: Sequence[str]) -> Sequence[str]:
+    """The sections that are meant, in the order they were named in."""
+    return [name for given in only for name in (SERVER if given == "server" else (given,))] or SECTIONS
+
+
+def _interrupted(number: int, frame: object) -> None:
+    """Told to end, it does as with Ctrl-C: programs that were started are ended first."""
+    raise KeyboardInterrupt
+
+
 def _write(bench: Bench, here: machine.Machine) -> None:
-    """The page, and the figures for machines."""
-    given, found, film = bench.given, bench.found, bench.film
-    if found.dub is None:
-        raise SystemExit("nothing was dubbed")
-    q = quality(found.dub / "report.es.json", found.dub / "dub.es.mkv", film.video)
-    circumstances = {
+    """The page when everything was measured or when it is to be renewed, and the figures for machines."""
+    given, found = bench.given, bench.found
+    circumstances: dict[str, Any] = {
         "machine": here, "command": _command(), "repeats": given.repeats, "load_after": os.getloadavg()[0],
-        "like_peers": film.like_peers, "distinct": _distinct(film), "size": machine.core_size(),
     }  # fmt: skip
-    if not given.no_docs:
-        given.docs.write_text(page(found, q, circumstances), encoding="utf-8")
+    q = None
+    if not given.only:
+        film = bench.film
+        if found.dub is None:
+            raise SystemExit("nothing was dubbed")
+        q = quality(found.dub / "report.es.json", found.dub / "dub.es.mkv", film.video)
+        circumstances |= {"like_peers": film.like_peers, "distinct": _distinct(film), "size": machine.core_size()}
+        if not given.no_docs:
+            given.docs.write_text(page(found, q, circumstances), encoding="utf-8")
+    elif given.renew:
+        given.docs.write_text(renewed(given.docs.read_text(encoding="utf-8"), found, circumstances), encoding="utf-8")
     if given.json:
         given.json.write_text(json.dumps(as_json(found, q, circumstances), indent=1) + "\n", encoding="utf-8")
 
@@ -177,7 +210,11 @@ def _say(text: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"print only these: {', '.join(SECTIONS)}"
+        "--only", nargs="+", choices=(*SECTIONS, "server"), metavar="SECTION", default=(),
+        help=f"print only these: {', '.join(SECTIONS)}; server = {', '.join(SERVER)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="SHARE", help="load for the server: 0.02 = a fiftieth, for a first look"
     )
     parser.add_argument(
         "--long", action="store_true", help="PocketSphinx for the film of an hour, and all languages: ten minutes more"
@@ -192,6 +229,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=accuracy.DATA, metavar="FOLDER", help="the folder with media/ and models/")
     parser.add_argument("--work", type=Path, default=machine.ROOT / "build/bench", help="folder for films and results")
     parser.add_argument("--docs", type=Path, default=machine.ROOT / "docs/benchmarks.md", metavar="FILE", help="page to write")
+    parser.add_argument("--renew", action="store_true", help="with --only: put the headings that were measured into the page")
     parser.add_argument("--no-docs", action="store_true", help="print only")
     parser.add_argument("--strict", action="store_true", help="end with status 1 when a target is missed")
     return parser.parse_args()

@@ -1,9 +1,9 @@
 #!/bin/sh
-# What some tests need beside Python: PostgreSQL, a browser, and two npm packages in build/node. What cannot be had is said in
-# one line, and the tests that need it are skipped with a reason.
+# What some tests need beside Python: PostgreSQL, a browser, and three npm packages in build/node (miniflare runs Cloudflare's D1:
+# 170 MB). What cannot be had is said in one line, and the tests that need it are skipped with a reason.
 sh scripts/system-packages.sh postgresql chromium
 
-packages="hls.js@1.7.4 openai@6.49.0"
+packages="hls.js@1.7.4 openai@6.49.0 miniflare@4.20260730.0"
 have=build/node/.have
 [ -f "$have" ] && [ "$(cat "$have")" = "$packages" ] && exit 0
 if ! command -v npm >/dev/null 2>&1; then

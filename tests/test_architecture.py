@@ -79,7 +79,8 @@ ROOMS: Mapping[str, set[str]] = {
     "models": BASE | {"config", "engines.base", "engines", "store"},
     "work": BASE | {"store", "engines.base", "engines"},
     "calls": BASE | {"work", "store"},
-    "runner": BASE | {"calls", "work", "store", "engines.base", "engines"},
+    "duty": BASE | {"engines.base", "engines"},
+    "runner": BASE | {"calls", "duty", "work", "store", "engines.base", "engines"},
     "stages": CORE | {"media", "engines.base", "work", "runner", "wants"},
     "voices": CORE | {"media", "engines.base", "work", "runner", "wants", "store", "project", "voices.api"},
     "voices.api": WHOLE,  # functions for programs, which nothing here but the package itself imports
@@ -87,7 +88,8 @@ ROOMS: Mapping[str, set[str]] = {
     "report.files": STORY | {"", "report", "pipeline"},
     "evaluate": CORE | {"media", "report"},
     "sample": CORE | {"media", "engines.base", "engines", "engine"},
-    "choosing": STORY | {"engines.base", "config", "models"},
+    "choosing": STORY | {"engines.base", "config", "models", "calls", "duty"},
+    "inspecting": BASE | {"config", "engines.base", "engines", "models"},
     "listening": STORY | {"engines.base"},
     "spoken": CORE | {"project"},
     "edits": CORE | {"project", "spoken", "store"},
@@ -121,6 +123,7 @@ ROOMS: Mapping[str, set[str]] = {
     "dubbing": STORY
     | {
         "engines.base",
+        "duty",
         "casting",
         "remembering",
         "choosing",
@@ -141,8 +144,8 @@ ROOMS: Mapping[str, set[str]] = {
     "batch": STORY | {"engines.base", "config", "dubbing", "report"},
     "review": STORY | {"engines.base", "config", "edits", "overlay", "pipeline", "dubbing", "report", "request", "spoken"},
     "streaming": WHOLE | {"engines.base", "calls", "captioning", "slowing"},
-    **dict.fromkeys(("", "server", "serverless"), WHOLE | {"engines.base"}),
-    "cli": WHOLE | {"engines.base", "server"},
+    **dict.fromkeys(("", "server", "serverless"), WHOLE | {"duty", "engines.base", "inspecting"}),
+    "cli": WHOLE | {"engines.base", "inspecting", "server"},
 }
 
 # Library -> where it may be imported.

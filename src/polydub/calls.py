@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, cast
 
 from pydantic import TypeAdapter
-from pydantic_core import to_jsonable_python
+from pydantic_core import ValidationError, to_jsonable_python
 
 from polydub.store import Remembered
 from polydub.types import Artifact, Notice
@@ -30,10 +30,34 @@ class Call:
     line: str | None = None
 
 
+@dataclass
+class Count:
+    """What happened to one stage in this run."""
+
+    seconds: float = 0.0
+    ran: int = 0
+    remembered: int = 0
+
+
+@dataclass(frozen=True)
+class Previous:
+    """Stands for the result of the last finished run; resolved when the step's other arguments are known."""
+
+    name: str
+
+
 def row(call: Call, result: Any, notices: tuple[Notice, ...]) -> Remembered:
     """What the memo keeps of a finished call."""
     output = call.stage.returns.dump_json(result).decode()
     return Remembered(call.key, call.stage.name, output, NOTICES.dump_json(notices).decode())
+
+
+def told(stage: Stage[..., Any], used: Any) -> Any:
+    """What the last run told; None when another version of polydub did, in other words."""
+    try:
+        return stage.returns.validate_python(used)
+    except ValidationError:
+        return None
 
 
 def know(context: Context) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-from polydub.engines import devices, environments, preferences, registry
+from polydub import calls
+from polydub.duty import Duty, HandedOver
+from polydub.engines import devices, environments, fitting, preferences, registry
 from polydub.engines.base import Environment, Kind, Weight
 from polydub.engines.pool import Tool
-from polydub.engines.registry import AUTO, Chosen, LackingWeights, Need
+from polydub.engines.registry import AUTO, Chosen, Elsewhere, LackingWeights, Need
 from polydub.errors import BadSettings, Cancelled, EngineFailed, Missing, PolydubError, UnknownEngine, UnsupportedLanguage
 from polydub.runner import Run
 from polydub.types import Notice, Progress
@@ -22,6 +24,15 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"  # diarization by polydub itself, with an embedding engine: "embedded:resemblyzer"
 NONE = "none"
 GIVEN = "given"  # recognition by nobody: what is said stands in a transcript
+LISTENER = "listener"  # under which the recogniser of the dub is told to other workers
+
+Found = Chosen | LackingWeights | None
+
+
+class OtherEngine(PolydubError):
+    """A worker has an engine that another chose for the same dub, but not just the same: its results would be others."""
+
+    code, exit_status, http_status, retryable = "other-engine", 4, 503, True
 
 
 @dataclass(frozen=True)
@@ -38,13 +49,14 @@ class Chooser:
     def __init__(self, loaded: Loaded, kept: dict[str, str], person: Person | None = None) -> None:
         self._loaded, self._kept, self._person = loaded, kept, person or Person()
         self._held: Callable[[str], int] = lambda device: 0  # MiB that the run's own engines take there
+        self._duty: Duty | None = None
 
     def __call__(self, run: Run, wants: Mapping[Kind, str]) -> None:
         """The engine for each kind, for a language or pair ("und" when none is known). Raises what `registry.choose` raises.
 
         Weights that would serve better are offered once for all kinds.
         """
-        self._held = run.held_mib
+        self._held, self._duty = run.held_mib, run.duty
         found = self._all(wants)
         lacking = tuple(dict.fromkeys(weight for row in found.values() for weight in _lacking(row)))
         if lacking and self._agreed(lacking):
@@ -58,15 +70,18 @@ class Chooser:
     def listener(self, run: Run, language: str) -> None:
         """A recogniser of the dub takes the place of the source's; none does where nobody here understands it well."""
         run.tools.pop("asr", None)
-        self._held = run.held_mib
+        self._held, self._duty = run.held_mib, run.duty
+        chosen = self._shared("asr", LISTENER, language, lambda: self._listener(language))
+        if isinstance(chosen, Chosen):
+            self._take(run, "asr", chosen)
+
+    def _listener(self, language: str) -> Chosen | None:
         asked = self._asked("asr")
         order = [name for name in preferences.order("asr", self._loaded.settings.mode) if name != "pocketsphinx"]
         try:
-            chosen = registry.choose(AUTO if asked == GIVEN else asked, replace(self._need("asr", language), order=order))
+            return registry.choose(AUTO if asked == GIVEN else asked, replace(self._need("asr", language), order=order))
         except (Missing, UnsupportedLanguage, BadSettings, EngineFailed):
-            return
-        check_weights(chosen, self._loaded.settings.models_home)
-        run.tools["asr"] = tool(chosen)
+            return None
 
     def _all(self, wants: Mapping[Kind, str]) -> dict[Kind, Chosen | LackingWeights]:
         """One for each kind, and an encoder of voices where diarization is done with one."""
@@ -119,6 +134,52 @@ class Chooser:
         return None if free is None else free + self._held(device)
 
     def _choose(self, kind: Kind, language: str) -> Chosen | LackingWeights:
+        found = self._shared(kind, _key(kind, language), language, lambda: self._decide(kind, language))
+        assert found is not None  # noqa: S101 - `_decide` finds one, or raises
+        return found
+
+    def _shared(self, kind: Kind, key: str, language: str, decide: Callable[[], Found]) -> Found:
+        """What `decide` finds; where several workers make the dub, what the first of them found. Raises: HandedOver."""
+        duty = self._duty
+        if duty is None:
+            return decide()
+        if (pin := duty.pinned(key)) is not None:
+            return self._again(kind, language, pin) if pin else None
+        asked = registry.parse_choice(self._asked(kind)).name
+        engine = None if asked in (AUTO, GIVEN) else registry.get(kind, asked)
+        duty.may_choose(engine, self._loaded.settings.device)
+        try:
+            found = decide()
+        except Missing:
+            if engine and engine.info.network and duty.here != "net":  # its key may be where the network is
+                raise HandedOver("net") from None
+            raise
+        if not isinstance(found, LackingWeights):
+            duty.pin(key, _pin(found) if found else {})
+        return found
+
+    def _again(self, kind: Kind, language: str, pin: Mapping[str, Any]) -> Chosen:
+        """The engine that another worker, or this one, has chosen; `elsewhere` where this one has not just the same."""
+        asked, need = self._asked(kind), self._need(kind, language)
+        choice = registry.parse_choice(pin["choice"] if asked in (AUTO, GIVEN) else asked)
+        notices = tuple(Notice(**notice) for notice in pin["notices"])
+        there = str(pin["device"]).partition(":")[0]
+        if need.device.partition(":")[0] != there:  # "auto", or a card that this engine has no use for
+            need = replace(need, device=there)
+        try:
+            chosen = replace(registry.choose(choice, need), reason=pin["reason"], notices=notices, lacking=())
+            if calls.digest(tool(chosen).identity) == calls.digest(pin["identity"]):
+                return chosen
+            text = f"{choice.name} is another here than where it was chosen for this job"
+            error: PolydubError = OtherEngine(text, "give all workers the same version, weights and settings of it; then retry")
+        except (Missing, BadSettings, EngineFailed, UnsupportedLanguage) as found:
+            error = found
+        engine = registry.get(kind, choice.name)
+        options = fitting.with_model(engine, {**need.options.get(choice.name, {}), **choice.options}, need)
+        away = Elsewhere(pin["identity"], error)
+        return Chosen(engine, options, pin["reason"], notices, device=pin["device"], elsewhere=away)
+
+    def _decide(self, kind: Kind, language: str) -> Chosen | LackingWeights:
         asked, need, key = self._asked(kind), self._need(kind, language), _key(kind, language)
         if (kind, asked) == ("asr", GIVEN):
             raise BadSettings("--asr given allows no recognition, and no transcript was given", "give one with --transcript")
@@ -137,7 +198,7 @@ class Chooser:
                 raise
             for name in (key, f"{key}.reason", f"{key}.substitute"):  # another language was told since
                 self._kept.pop(name, None)
-            return self._choose(kind, language)
+            return self._decide(kind, language)
         said = self._kept.get(f"{key}.substitute")
         if said and (better := registry.choose(AUTO, need).engine.info.name) != (mine := chosen.engine.info.name):
             said = f"{mine} stands in for {better}, which is better and here now: take it with --reconsider"
@@ -147,15 +208,17 @@ class Chooser:
     def _use(self, run: Run, kind: Kind, language: str, chosen: Chosen) -> None:
         key = _key(kind, language)
         if self._asked(kind) == AUTO and key not in self._kept:
-            model = getattr(chosen.options, "model", None)
-            name = chosen.engine.info.name
-            self._kept[key] = f"{name}:{model}" if model and chosen.engine.models else name
+            self._kept[key] = _named(chosen)
             self._kept[f"{key}.reason"] = chosen.reason
             if said := next((n.text for n in chosen.notices if n.code == "substitute"), ""):
                 self._kept[f"{key}.substitute"] = said
-        check_weights(chosen, self._loaded.settings.models_home)
-        run.tools[kind] = tool(chosen)
+        self._take(run, kind, chosen)
         run.note(*chosen.notices)
+
+    def _take(self, run: Run, kind: Kind, chosen: Chosen) -> None:
+        if chosen.elsewhere is None:
+            check_weights(chosen, self._loaded.settings.models_home)
+        run.tools[kind] = tool(chosen)
 
     def _agreed(self, lacking: Sequence[Weight]) -> bool:
         """Whether the weights may be fetched: as `download` says, after one question for all."""
@@ -190,6 +253,18 @@ def _key(kind: Kind, language: str) -> str:
     return f"{kind} {language}" if kind in ("mt", "tts") else kind
 
 
+def _named(chosen: Chosen) -> str:
+    model = getattr(chosen.options, "model", None)
+    return f"{chosen.engine.info.name}:{model}" if model and chosen.engine.models else chosen.engine.info.name
+
+
+def _pin(chosen: Chosen) -> dict[str, Any]:
+    """What other workers are told of a choice."""
+    notices = [asdict(notice) for notice in chosen.notices]
+    known = {"choice": _named(chosen), "device": chosen.device, "reason": chosen.reason, "notices": notices}
+    return known | {"identity": dict(tool(chosen).identity)}
+
+
 def _lacking(row: Chosen | LackingWeights) -> Sequence[Weight]:
     return row.weights if isinstance(row, LackingWeights) else row.lacking
 
@@ -207,8 +282,10 @@ def check_weights(chosen: Chosen, home: Path) -> None:
 
 def tool(chosen: Chosen) -> Tool:
     """A chosen engine as a run needs it."""
-    identity = registry.identity(chosen.engine, chosen.options, chosen.device, chosen.python, _revisions(chosen))
     reason = chosen.reason if chosen.device == devices.CPU else f"{chosen.reason}; it works on {chosen.device}"
+    if there := chosen.elsewhere:
+        return Tool(chosen.engine, chosen.options, there.identity, chosen.device, {}, reason, elsewhere=there.error)
+    identity = registry.identity(chosen.engine, chosen.options, chosen.device, chosen.python, _revisions(chosen))
     return Tool(chosen.engine, chosen.options, identity, chosen.device, chosen.weights, reason, chosen.python)
 
 
@@ -229,11 +306,15 @@ def _revisions(chosen: Chosen) -> Mapping[str, str]:
     return {weight.id: models.revision(weight, chosen.weights[weight.id]) for weight in unpinned}
 
 
-def check_choices(settings: Settings) -> None:
-    """Raises BadSettings, UnknownEngine or MissingExtra when an engine or a device that was chosen by name is not there."""
+def check_choices(settings: Settings, *, accelerated: bool = False) -> None:
+    """Raises BadSettings, UnknownEngine or MissingExtra when an engine or a device that was chosen by name is not there.
+
+    `accelerated`: another worker has the device.
+    """
     from polydub import config
 
-    devices.require(settings.device)
+    if not accelerated:
+        devices.require(settings.device)
     for name in get_args(config.EngineKind):
         kind = cast("Kind", name)
         choice = registry.parse_choice(str(getattr(settings, config.CHOICES[kind])))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from polydub import lipsyncing, listening, performed, request
 from polydub.casting import check_voices, matches
 from polydub.choosing import NONE, Chooser, Person, check_choices
+from polydub.duty import Duty
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool
 from polydub.errors import BadSettings, NoSpeech, PolydubError
@@ -56,7 +57,7 @@ class Ears:
 
     Attributes: progress: of stages. say: single lines such as waiting for another process. ask: a yes or no question,
     False where nobody can answer. reconsider: `auto` chooses engines anew. debug: a file for each line is kept in
-    `debug/segments`.
+    `debug/segments`. store: opens the store of a folder. duty: which calls are made here, None = all.
     """
 
     progress: Callable[[Progress], None] = lambda progress: None
@@ -64,21 +65,23 @@ class Ears:
     ask: Callable[[str], bool] = lambda question: False
     reconsider: bool = False
     debug: bool = False
+    store: Callable[[Path], Store] = Store
+    duty: Duty | None = None
 
 
 def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears, folder: Path | None = None) -> list[Outcome]:
     """Dubs one film into every wanted language, one after the other; into the project `folder`, if that is told.
 
-    Raises: PolydubError. What is finished stays remembered, so that the same call continues.
+    Raises: PolydubError; HandedOver as `ears.duty` says. What is finished stays remembered, so that the same call continues.
     """
     settings = loaded.settings
     if not settings.to:
         raise BadSettings("nobody said which language to dub into", "say so with --to, for example --to es")
-    check_choices(settings)
+    check_choices(settings, accelerated=ears.duty is not None and ears.duty.accelerated)
     check_together(settings)
     check_file(job.media)
     with ExitStack() as stack:
-        store = Store(settings.store or settings.output / ".polydub")
+        store = ears.store(settings.store or settings.output / ".polydub")
         stack.callback(store.close)
         content = store.adopt(job.media)
         if folder is None:
@@ -131,7 +134,8 @@ def _together(job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> list
 def _begun(target: str, job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> _Begun:
     settings, project, started = loaded.settings, place.project, datetime.now(UTC)
     log.info("dubbing into %s", target)
-    run = Run(place.store, project.folder, How(settings.threads, settings.strict, place.ears.progress), place.pool)
+    duty = place.ears.duty and place.ears.duty.of(target)
+    run = Run(place.store, project.folder, How(settings.threads, settings.strict, place.ears.progress, duty), place.pool)
     stack.enter_context(run)
     run.state = project.state(target)
     performed.begun(run, project.folder, target)
@@ -155,6 +159,8 @@ def _finished(begun: _Begun, job: Job, place: _Place) -> Outcome:
     from polydub.report.files import Wrapping, write_files
 
     run, result, target = begun.run, begun.result, begun.want.target
+    if run.duty:
+        run.duty.sum_up(run.counts)
     assert result.film is not None  # noqa: S101 - made by whoever calls
     if begun.memory:
         begun.memory.remember(run, result.cast, begun.want)

@@ -152,7 +152,11 @@ def mastered(run: Run, sounds: Sounds, want: Mixing) -> Mastered:
     found = goal.reached(made.after)
     if found > -70 and abs(found - goal.lufs) > levelling.NEAR_LU:
         what = "dialogue" if goal.dialogue else "programme"
-        why = "its peaks allow no more under the true-peak limit" if sounds.aim.bound else "encoding changes its loudness from place to place"
+        why = (
+            "its peaks allow no more under the true-peak limit"
+            if sounds.aim.bound
+            else "encoding changes its loudness from place to place"
+        )
         text = f"the {what} ends at {found:.1f} LUFS, not {goal.lufs:.1f}: {why}"
         run.note(Notice("loudness-missed", text))
     return made

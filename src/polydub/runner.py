@@ -22,7 +22,8 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic_core import ValidationError, to_jsonable_python
 
 from polydub import calls
-from polydub.calls import NOTICES, Call
+from polydub.calls import NOTICES, Call, Count, Previous
+from polydub.duty import Duty, HandedOver
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool, Tool
 from polydub.errors import Cancelled, EngineFailed, PolydubError, StrictNotice
@@ -32,22 +33,6 @@ from polydub.work import P, R, Stage, Work
 
 T = TypeVar("T")
 COMMIT_S = 0.2  # finished items are written to the memo at least this often
-
-
-@dataclass
-class Count:
-    """What happened to one stage in this run."""
-
-    seconds: float = 0.0
-    ran: int = 0
-    remembered: int = 0
-
-
-@dataclass(frozen=True)
-class Previous:
-    """Stands for the result of the last finished run; resolved when the step's other arguments are known."""
-
-    name: str
 
 
 class Handle(Generic[R]):
@@ -66,11 +51,15 @@ class Handle(Generic[R]):
 
 @dataclass(frozen=True)
 class How:
-    """How a run behaves. jobs: threads, 0 = one per core. strict: warnings become errors. sink: receives Progress."""
+    """How a run behaves. jobs: threads, 0 = one per core. strict: warnings become errors. sink: receives Progress.
+
+    duty: which calls are made here, None = all.
+    """
 
     jobs: int = 0
     strict: bool = False
     sink: Callable[[Progress], None] = lambda progress: None
+    duty: Duty | None = None
 
 
 class Run:
@@ -88,7 +77,7 @@ class Run:
 
     def __init__(self, store: Store, project: Path, how: How | None = None, pool: EnginePool | None = None) -> None:
         how = how or How()
-        self.store, self.project, self.sink, self.strict = store, project, how.sink, how.strict
+        self.store, self.project, self.sink, self.strict, self.duty = store, project, how.sink, how.strict, how.duty
         self.jobs = how.jobs or len(os.sched_getaffinity(0))
         self.tools: dict[Kind, Tool] = {}
         self.counts: dict[str, Count] = {}
@@ -111,10 +100,13 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self.cancel()
+        if kind is not HandedOver:  # then what is under way is finished: the next worker need not begin it anew
+            self.cancel()
         patient = kind is not KeyboardInterrupt  # an engine that hangs must not keep a user who wants to stop
-        self._steps.shutdown(wait=patient, cancel_futures=True)
+        self._steps.shutdown(wait=patient, cancel_futures=kind is not HandedOver)
         self._threads.shutdown(wait=patient, cancel_futures=True)
+        if self.duty:
+            self.duty.keep(self.counts)
         if self._owns_pool:
             self._pool.close()
 
@@ -189,6 +181,8 @@ class Run:
         """This run will not call the engine of `kind` again."""
         if kind in self.tools:
             self._pool.release(self.tools[kind])
+            if self.duty:
+                self.duty.release(self.tools[kind])
 
     def finish(self) -> dict[str, Any]:
         """What the next run may ask for with `previous`; to be written when the whole run has succeeded."""
@@ -227,7 +221,7 @@ class Run:
             if isinstance(value, Previous):
                 last = self.state.get(value.name, {})
                 used = last.get("previous") if last.get("inputs") == digest else last.get("value")
-                values[at] = None if used is None else _told(stage, used)
+                values[at] = None if used is None else calls.told(stage, used)
                 used = None if values[at] is None else used
                 self._new_state[value.name] = {"inputs": digest, "previous": used}
                 key = calls.digest([key, used])
@@ -281,6 +275,7 @@ class Run:
         if row and remembered:
             notices = NOTICES.validate_json(row.notices)
         else:
+            self._begin(stage)
             self.sink(Progress(stage.name, 0, 100))
             with writing(target.parent):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +290,12 @@ class Run:
         return target
 
     def _make(self, stage: Stage[..., Any], missing: list[Call], total: int) -> Iterator[tuple[str, Any, tuple[Notice, ...]]]:
-        """Runs the calls that are not remembered, yields their results and remembers them in small groups."""
+        """Runs the calls that are not remembered, yields their results and remembers them in small groups.
+
+        Raises: HandedOver, when all that is under way is done, for those that are another worker's.
+        """
+        self._begin(stage, len(missing))
+        over: HandedOver | None = None
         waiting = {self._threads.submit(self._once, call, alone=total == 1): call for call in missing}
         rows: list[Remembered] = []
         committed, done = time.monotonic(), total - len(missing)
@@ -313,17 +313,28 @@ class Run:
                 if rows and (not waiting or time.monotonic() - committed > COMMIT_S):
                     self.store.remember(rows)
                     rows, committed = [], time.monotonic()
+                over = (self.duty.take_back(waiting) if self.duty else None) or over
         finally:
             for future, call in waiting.items():
                 if not future.cancel() and future.done() and not future.exception():
                     rows.append(calls.row(call, *future.result()))  # finished while another failed
             if rows:
                 self.store.remember(rows)
+        if over:
+            raise over
+
+    def _begin(self, stage: Stage[..., Any], calls: int = 1) -> None:
+        """Before calls are made. Raises: HandedOver where they are another worker's."""
+        if self.duty and calls:
+            self.duty.begin(self.tools[stage.engine] if stage.engine else None, tuple(self.tools.values()))
 
     def _once(self, call: Call, *, alone: bool) -> tuple[Any, tuple[Notice, ...]]:
         self.check()
         with self.store.scratch() as scratch:
-            return self._run_stage(call, scratch, alone=alone)
+            made = self._run_stage(call, scratch, alone=alone)
+        if self.duty:
+            self.duty.slice.count()
+        return made
 
     def held_mib(self, device: str) -> int:
         """Memory that engines of this run's pool take on a device."""
@@ -379,14 +390,6 @@ def engine_at_work(tool: Tool, what: str) -> Generator[None]:
         raise
     except Exception as error:  # an engine may raise anything
         raise _failed(tool, what, error) from error
-
-
-def _told(stage: Stage[..., Any], used: Any) -> Any:
-    """What the last run told; None when another version of polydub did, in other words."""
-    try:
-        return stage.returns.validate_python(used)
-    except ValidationError:
-        return None
 
 
 def _resolve(value: Any) -> Any:

@@ -112,10 +112,15 @@ class Store:
     def remember(self, rows: Sequence[Remembered]) -> None:
         """Add finished calls in one transaction; a key that is there already keeps its first result."""
         values = [(r.key, r.stage, r.output, r.notices) for r in rows]
+        with self._transaction() as db:
+            db.executemany("insert or ignore into done values (?, ?, ?, ?)", values)
+
+    @contextmanager
+    def _transaction(self) -> Generator[sqlite3.Connection]:
         with self._lock, writing(self.folder):
             try:  # also around begin: Ctrl-C may come right after it
                 self._db.execute("begin immediate")
-                self._db.executemany("insert or ignore into done values (?, ?, ?, ?)", values)
+                yield self._db
                 self._db.execute("commit")
             except BaseException:
                 if self._db.in_transaction:

@@ -11,9 +11,9 @@ import soundfile
 from command_line import FAKES, TARGET, Call, files
 
 from polydub import models
-from polydub.cli.inspect import STATUSES
 from polydub.engines import registry
 from polydub.engines.base import Kind
+from polydub.inspecting import STATUSES
 
 
 def put_holes(home: Path, kind: Kind, name: str, **values: object) -> None:

@@ -7,10 +7,13 @@ import io
 import json
 import os
 import pty
+import select
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,10 +218,16 @@ def at_a_terminal(words: tuple[str, ...], folder: Path, **environment: str) -> i
     streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
     process = subprocess.Popen([*PROGRAM, *words], cwd=folder, env=os.environ | environment, start_new_session=True, **streams)
     os.close(theirs)
+    ends = time.monotonic() + 120  # of a command that waits for somebody, or leaves a process that holds the terminal
     with os.fdopen(ours, "rb", buffering=0) as stream, contextlib.suppress(OSError):  # the other end is closed
-        while stream.read(4096):
+        while select.select([stream], [], [], max(0.0, ends - time.monotonic()))[0] and stream.read(4096):
             pass
-    return process.wait(timeout=30)
+    try:
+        return process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+        raise
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -446,3 +447,24 @@ def test_a_card_with_little_memory_decodes_fewer_windows_at_once(
     with pytest.raises(EngineFailed, match="ran out of memory, also with one window") as raised:
         heard(card, 8)
     assert "smaller model" in raised.value.hint
+
+
+def test_one_loaded_model_hears_each_call_as_it_is_told(load: Callable[..., Any], tiny: Path) -> None:
+    def heard(ear: Transcriber) -> str:
+        return " ".join(segment.text for segment in ear.transcribe(noise(5), "en"))
+
+    options: dict[str, Any] = {"beam_size": 1, "known_phrases": False, "no_speech_threshold": 1.0}
+    whole = load(**options)
+    alone = load(**options, initial_prompt="hello day", hotwords="hello")
+    plain = heard(whole)
+    told = whole.told(WhisperOptions(model=str(tiny), **options, initial_prompt="hello day", hotwords="hello"))
+    assert heard(told) == heard(alone) != plain
+    assert heard(whole) == plain
+    hot = {heard(whole.told(WhisperOptions(model=str(tiny), **options, temperature=1.0))) for _ in range(3)}
+    assert hot != {plain}
+
+
+def test_options_that_came_later_change_no_key_until_they_are_set() -> None:
+    assert "temperature" not in WhisperOptions().identity()
+    assert WhisperOptions(temperature=0.5).identity()["temperature"] == 0.5
+    assert WhisperOptions(temperature=0.3, temperature_max=0.8).temperatures == [0.3, 0.5, 0.7]

@@ -155,6 +155,20 @@ def test_the_sound_goes_out_as_flac_with_what_was_set(load: Callable[..., Any], 
     assert server.asked[-1].file[:4] == b"RIFF" and "language" not in server.asked[-1].form
 
 
+def test_a_loaded_recogniser_is_told_anew_for_one_call(server: Server, load: Callable[..., Any]) -> None:
+    server.replies = [(400, {"error": {"message": "no such response_format"}}), (200, {"text": TEXT})]
+    whole = load(model="m", prompt="Zorblax")
+    list(
+        whole.told(TranscribeOptions(model="m", hotwords="Quix, Ann", prompt="Then.", temperature=0.5)).transcribe(
+            noise(2), "en"
+        )
+    )
+    list(whole.transcribe(noise(2), "en"))
+    told = [(asked.form.get("prompt"), asked.form["temperature"], asked.form["response_format"]) for asked in server.asked]
+    other = (["Quix, Ann\nThen."], ["0.5"])
+    assert told == [(*other, ["verbose_json"]), (*other, ["json"]), (["Zorblax"], ["0"], ["json"])]
+
+
 def test_a_model_without_times_is_asked_again_for_plain_text_and_words_are_estimated(
     load: Callable[..., Any], server: Server
 ) -> None:

@@ -25,12 +25,13 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 
 @dataclass
 class Bucket:
-    """What is in it. `requests`: method and query of what was asked. `broken`: it answers 503."""
+    """What is in it. `requests`: method and query of what was asked. `broken`: it answers 503. `refused`: keys there before."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     broken: bool = False
+    refused: list[str] = field(default_factory=list[str])
     endpoint: str = ""
 
 
@@ -113,9 +114,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _put(self, key: str, query: dict[str, str], body: bytes) -> None:
         if "uploadId" in query:
             self.bucket.parts[query["uploadId"]][int(query["partNumber"])] = body
+        elif self.headers.get("if-none-match") == "*" and self.bucket.objects.setdefault(key, body) is not body:
+            self.bucket.refused.append(key)
+            return self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
         else:
             self.bucket.objects[key] = body
-        self._answer(200, ETag=f'"{hashlib.md5(body).hexdigest()}"')
+        return self._answer(200, ETag=f'"{hashlib.md5(body).hexdigest()}"')
 
     def _post(self, key: str, query: dict[str, str], body: bytes) -> None:
         if "uploads" in query:
@@ -172,12 +176,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, text.encode())
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
 @contextmanager
 def a_bucket() -> Iterator[Bucket]:
     """A bucket that is served."""
     bucket = Bucket()
     handler = type("Handler", (_Handler,), {"bucket": bucket})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     bucket.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +26,17 @@ from polydub.server.tokens import Keys
 
 BASE = "http://127.0.0.1:8000"
 PASSWORD = "quiet orange staircase"
+
+
+async def until(true: Callable[[], Any], what: str, limit_s: float = 60.0) -> None:
+    """Waits until something is true, or awaits true; fails with a sentence when it does not become so."""
+    end = time.monotonic() + limit_s
+    while True:
+        found = true()
+        if await found if inspect.isawaitable(found) else found:
+            return
+        assert time.monotonic() < end, f"{what}: not within {limit_s:.0f} s"
+        await asyncio.sleep(0.005)
 
 
 class Clock:

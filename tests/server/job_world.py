@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from polydub.server.contracts import OPEN, Event, JobRow, JobState, Records
@@ -70,5 +71,10 @@ class HandJobs:
 
     async def queue_depth(self) -> Mapping[str, int]:
         return {}
+
+    async def ended(self, before: datetime) -> Sequence[str]:
+        return ()
+
+    async def forget(self, ids: Sequence[str]) -> None: ...
 
     async def close(self) -> None: ...

@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+_WATCHES: list[subprocess.Popen[bytes]] = []
 _USER = "postgres"  # whom the cluster runs as where the tests run as root, which it refuses
 
 
@@ -41,14 +42,14 @@ class Cluster:
 
     def fresh(self, name: str) -> str:
         """Address of a new, empty database."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
+        with psycopg.connect(self.url(), autocommit=True, connect_timeout=20) as connection:
             connection.execute(f'create database "{name}"'.encode())
         return self.url(name)
 
     def start(self) -> None:
         """Starts it, and waits until it answers."""
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder} -c fsync=off"
-        self._control("start", "-w", "-l", str(self.folder / "log"), "-o", options)
+        self._control("start", "-w", "-t", "60", "-l", str(self.folder / "log"), "-o", options)
 
     def stop(self, how: str = "immediate") -> None:
         """Stops it as `pg_ctl -m` does: immediate = as if it had crashed."""
@@ -65,14 +66,15 @@ def _as_user(command: list[str]) -> None:
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": "/"}
     with tempfile.TemporaryFile() as said:
         done = subprocess.run(
-            command, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL, cwd="/", check=False
+            command, env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL, cwd="/", check=False, timeout=90
         )
         said.seek(0)
         if done.returncode:
             raise RuntimeError(f"{command[-6:]}: {said.read().decode()}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -88,12 +90,25 @@ def _made() -> Cluster:
     folder.chmod(0o755)
     if os.geteuid() == 0:
         shutil.chown(folder, _USER)
-    cluster = Cluster(binaries, folder, _free_port())
+    cluster = Cluster(binaries, folder, free_port())
+    _ended_with_us(folder)
     _as_user(
         [str(binaries / "initdb"), "-D", str(folder / "data"), "-U", _USER, "-A", "trust", "-N", "--locale=C", "-E", "UTF8"]
     )
     cluster.start()
     return cluster
+
+
+def _ended_with_us(folder: Path) -> None:
+    """A shell that outlives a process of tests which is ended by force, and then ends its database."""
+    ends = 'cat; kill -QUIT "$(head -n 1 data/postmaster.pid)"; cd /; sleep 2; rm -rf "$1"'
+    # Its stdin is never written to: it ends with this process, whatever ends that.
+    _WATCHES.append(
+        subprocess.Popen(
+            ["sh", "-c", ends, "sh", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=folder, start_new_session=True,
+        )
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -105,6 +120,9 @@ def cluster() -> Iterator[Cluster]:
     finally:
         with suppress(RuntimeError):  # a test may have stopped it
             cluster.stop()
+        for watch in _WATCHES:
+            watch.kill()
+            watch.communicate()
         shutil.rmtree(cluster.folder, ignore_errors=True)
 
 

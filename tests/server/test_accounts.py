@@ -43,6 +43,10 @@ async def status(client: httpx.AsyncClient, path: str = "/api/auth/me") -> int:
     return (await client.get(path)).status_code
 
 
+async def opened(client: httpx.AsyncClient, token: str) -> httpx.Response:
+    return await client.post("/api/auth/login/link", json={"token": token})
+
+
 async def renewed(house: House, token: str) -> httpx.Response:
     return await house.client().post("/api/auth/refresh", json={"refresh_token": token})
 
@@ -253,7 +257,7 @@ async def test_an_account_that_is_disabled_gets_nowhere_by_anything_it_has(house
     await house.services.records.change_user((await house.person("editor")).id, disabled=True)
     assert [await status(c) for c in (page, client, program)] == [401] * 3
     assert (await renewed(house, refresh)).status_code == 401
-    assert (await house.client().get("/login", params={"token": link})).status_code == 401
+    assert (await opened(house.client(), link)).status_code == 401
 
 
 async def test_a_login_of_somebody_else_does_not_fit_an_access_token(house: House) -> None:
@@ -477,6 +481,35 @@ async def test_one_sees_and_ends_where_one_is_logged_in(house: House) -> None:
     assert await status(page) == 200
 
 
+async def test_other_logins_are_ended_by_a_login_of_just_now_or_the_password_once_more(house: House) -> None:
+    page, entry = await house.page("editor"), await logged_in(house)
+    client = next(row["id"] for row in (await page.get("/api/auth/sessions")).json() if row["kind"] == "client")
+    house.clock.pass_by(minutes=11)
+    refused = await page.delete(f"/api/auth/sessions/{client}")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "login_again")
+    wrong = await page.post("/api/auth/again", json={"password": "wrong wrong wrong"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (403, "wrong_password")
+    assert (await page.delete(f"/api/auth/sessions/{client}")).status_code == 403
+    assert (await page.post("/api/auth/again", json={"password": PASSWORD})).status_code == 204
+    other = await house.page("editor")
+    house.clock.pass_by(minutes=9)
+    assert (await page.delete(f"/api/auth/sessions/{client}")).status_code == 204
+    assert (await renewed(house, entry["refresh_token"])).status_code == 401
+    house.clock.pass_by(minutes=2)
+    mine = next(row["id"] for row in (await other.get("/api/auth/sessions")).json() if row["current"])
+    assert (await page.delete(f"/api/auth/sessions/{mine}")).status_code == 403
+
+
+async def test_an_account_without_a_password_is_who_it_was_just_now(house: House) -> None:
+    person = await house.accounts.open_account("bo@example.org", "Bo", "editor")
+    browser = house.client()
+    csrf = (await opened(browser, await house.accounts.link(person, "login"))).json()["csrf"]
+    browser.headers["x-csrf-token"] = csrf
+    assert (await browser.post("/api/auth/again", json={})).status_code == 204
+    house.clock.pass_by(minutes=11)
+    assert (await browser.post("/api/auth/again", json={})).status_code == 403
+
+
 # ------------------------------------------------------------------ links and passwords
 
 
@@ -489,19 +522,76 @@ async def test_a_login_link_opens_a_session_once(house: House) -> None:
     assert (await house.client().get("/login", params={"token": token})).status_code == 401
 
 
+async def test_the_page_of_a_link_logs_in_once_too(house: House) -> None:
+    token = await house.accounts.link(await house.person("admin"), "login")
+    browser = house.client()
+    answer = await opened(browser, token)
+    assert (answer.status_code, answer.json()["user"]["role"]) == (200, "admin")
+    assert (await browser.get("/api/auth/me")).json()["csrf"] == answer.json()["csrf"]
+    assert (await opened(house.client(), token)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers", [{"sec-fetch-dest": "image"}, {"sec-fetch-dest": "iframe"}, {"sec-purpose": "prefetch"}, {"purpose": "prefetch"}]
+)
+async def test_what_opens_a_link_only_to_look_does_not_use_it_up(headers: dict[str, str], house: House) -> None:
+    token = await house.accounts.link(await house.person("admin"), "login")
+    assert (await house.client(**headers).get("/login", params={"token": token})).status_code == 403
+    assert (await house.client().get(f"/login#{token}")).status_code == 200
+    browser = house.client(**{"sec-fetch-dest": "document", "sec-fetch-site": "cross-site"})
+    assert (await browser.get("/login", params={"token": token})).status_code == 303
+
+
+async def test_the_page_of_a_link_runs_its_own_script_and_keeps_nothing(house: House) -> None:
+    page = await house.client().get("/login")
+    script = await house.client().get("/login.js")
+    assert '<script src="/login.js">' in page.text and "onclick" not in page.text
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    assert (script.headers["content-type"], script.headers["cache-control"]) == ("text/javascript; charset=utf-8", "no-store")
+    assert "Storage" not in script.text and "cookie" not in script.text and "innerHTML" not in script.text
+
+
+async def test_links_of_admins_say_how_long_they_hold(house: House) -> None:
+    admin, person = await house.page("admin"), await house.person("editor")
+    made = (await admin.post(f"/api/admin/users/{person.id}/login-link")).json()
+    assert (made["path"], made["expires_minutes"]) == (f"/login?token={made['token']}", 10)
+    reset = (await admin.post(f"/api/admin/users/{person.id}/password-reset")).json()
+    assert reset["token"] not in reset["path"]
+
+
+async def test_another_site_cannot_log_a_browser_in_by_its_link(house: House) -> None:
+    token = await house.accounts.link(await house.person("admin"), "login")
+    answer = await opened(house.client(origin="https://evil.example"), token)
+    assert answer.status_code == 403 and "set-cookie" not in answer.headers
+
+
+async def test_a_link_gives_tokens_to_a_client(house: House) -> None:
+    token = await house.accounts.link(await house.person("editor"), "login")
+    answer = await house.client().post("/api/auth/login/link", json={"token": token, "session": False})
+    assert await status(house.client(answer.json()["access_token"])) == 200
+    assert "set-cookie" not in answer.headers
+
+
 async def test_of_many_who_open_a_link_one_gets_in(house: House) -> None:
     token = await house.accounts.link(await house.person("admin"), "login")
     answers = await asyncio.gather(*(house.client().get("/login", params={"token": token}) for _ in range(8)))
     assert sorted(a.status_code for a in answers) == [303] + [401] * 7
 
 
-async def test_links_end_after_an_hour_and_do_not_stand_for_each_other(house: House) -> None:
+async def test_links_end_after_ten_minutes_and_do_not_stand_for_each_other(house: House) -> None:
     person = await house.person("admin")
     late = await house.accounts.link(person, "login")
     reset = await house.accounts.link(person, "reset")
-    assert (await house.client().get("/login", params={"token": reset})).status_code == 401
-    house.clock.pass_by(minutes=61)
-    assert (await house.client().get("/login", params={"token": late})).status_code == 401
+    assert (await opened(house.client(), reset)).status_code == 401
+    house.clock.pass_by(minutes=11)
+    assert (await opened(house.client(), late)).status_code == 401
+
+
+async def test_links_hold_as_long_as_the_settings_say(tmp_path: Path) -> None:
+    async with open_house(tmp_path, link_minutes=60) as house:
+        token = await house.accounts.link(await house.person("admin"), "login")
+        house.clock.pass_by(minutes=59)
+        assert (await opened(house.client(), token)).status_code == 200
 
 
 async def test_a_new_password_ends_the_other_logins_and_not_this_one(house: House) -> None:
@@ -526,7 +616,7 @@ async def test_an_account_opened_by_an_admin_comes_in_by_a_link_and_sets_its_pas
     person = (await admin.post("/api/admin/users", json={"email": "bo@example.org", "role": "viewer"})).json()
     link = (await admin.post(f"/api/admin/users/{person['id']}/login-link")).json()
     browser = house.client()
-    assert (await browser.get(link["path"])).status_code == 303
+    assert (await opened(browser, link["token"])).status_code == 200
     me = (await browser.get("/api/auth/me")).json()
     assert (me["user"]["role"], me["has_password"]) == ("viewer", False)
     wish = {"new_password": NEW}

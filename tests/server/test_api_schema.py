@@ -58,7 +58,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
         engines = {"tts": "fake", "asr": "fake", "separation": "mask", "download": "no", "models": str(folder / "models")}
         speech = Speech(config.load(engines, job=None, environ={}, cwd=folder, user_file=None), folder)
         async with open_house(folder, speech=speech, webhook_secret="whsec_" + "QUJD" * 11) as house:
-            server = uvicorn.Server(uvicorn.Config(house.app, port=0, log_level="error", lifespan="off", ws="none"))
+            told_uvicorn = uvicorn.Config(
+                house.app, port=0, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=5
+            )
+            server = uvicorn.Server(told_uvicorn)
             serving = asyncio.create_task(server.serve())
             while not server.started:
                 await asyncio.sleep(0.01)
@@ -67,14 +70,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]
             await serving
         speech.close()
 
-    thread = Thread(target=lambda: asyncio.run(serve(tmp_path_factory.mktemp("served"))))
+    folder = tmp_path_factory.mktemp("served")
+    thread = Thread(target=lambda: asyncio.run(serve(folder)), daemon=True)
     thread.start()
     while len(told) < 3:
         thread.join(0.02)
         assert thread.is_alive()
     yield told[0], told[1]
     told[2].should_exit = True
-    thread.join()
+    thread.join(60)
+    assert not thread.is_alive(), "the server does not end"
 
 
 def tried(operation: Any, token: str) -> str:

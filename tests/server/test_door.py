@@ -118,6 +118,15 @@ async def test_the_server_keeps_its_places_and_faults_to_itself(house: House) ->
         assert not any(word in text for word in ("secret", "/somewhere", "Traceback", "ZeroDivision", ".py"))
 
 
+async def test_a_fault_is_logged_with_its_place_and_the_request(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    answer = await house.client(**{"x-request-id": "r-1"}).get("/api/fail/zero")
+    assert answer.status_code == 500
+    record = next(each for each in caplog.records if each.name == "polydub.server")
+    line = json.loads(JsonLines().format(record))
+    assert (line["level"], line["request"], line["path"]) == ("error", "r-1", "/api/fail/zero")
+    assert "ZeroDivisionError" in line["exception"] and "in fail" in line["exception"]
+
+
 async def test_clients_are_told_when_trying_again_makes_sense(house: House) -> None:
     told = {name: (await house.client().get(f"/v1/fail/{name}")).headers for name in ("busy", "engine", "weights", "voice")}
     assert (told["busy"]["retry-after"], told["busy"]["x-should-retry"]) == ("3", "true")
@@ -369,6 +378,7 @@ def test_starting_the_log_sends_everything_to_one_place() -> None:
     root = logging.getLogger()
     before, level, ours = list(root.handlers), root.level, logging.getLogger("polydub").level
     out = io.StringIO()
+    logging.getLogger("polydub").propagate = False  # as commands of the program leave it
     try:
         start_logs(stream=out)
         logging.getLogger("polydub.test").info("heard")

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from house import House, open_house
+from house import House, open_house, until
 from job_world import HandJobs
 
 from polydub.server.look import Found
@@ -153,8 +153,7 @@ async def test_of_two_with_one_key_at_once_one_starts_the_job(house: House, jobs
         wish, key = {"input": {"upload": await film(client)}, "to": ["es"]}, {"idempotency-key": "k"}
         jobs.open.clear()
         first = asyncio.create_task(client.post("/api/jobs", json=wish, headers=key))
-        while not await house.services.records.list("idempotency"):
-            await asyncio.sleep(0.005)
+        await until(lambda: house.services.records.list("idempotency"), "the first request is at it")
         second = await asyncio.wait_for(client.post("/api/jobs", json=wish, headers=key), 10)
         assert (second.status_code, code(second), second.headers["retry-after"]) == (409, "idempotency_in_progress", "1")
         jobs.open.set()
@@ -278,8 +277,7 @@ async def test_a_listener_who_leaves_is_forgotten(house: House, jobs: HandJobs) 
     async with await house.as_("editor") as client:
         id_ = (await started(client))["id"]
         asked = asyncio.create_task(client.get(f"/api/jobs/{id_}/events"))
-        while not jobs.listening:
-            await asyncio.sleep(0.005)
+        await until(lambda: jobs.listening, "somebody listens")
         asked.cancel()
         await asyncio.wait({asked})
         assert jobs.listening == 0
@@ -320,6 +318,9 @@ async def test_a_deleted_job_leaves_nothing(house: House, jobs: HandJobs) -> Non
     async with await house.as_("editor") as client, await house.as_("admin") as admin:
         id_, open_ = (await started(client))["id"], (await started(client))["id"]
         await finish(house, jobs, id_)
+        owner = (await house.person("editor")).id
+        for kind, document in (("idempotency", {"jobs": [id_]}), ("delivery", {"body": f'{{"data":{{"id":"{open_}"}}}}'})):
+            await house.services.records.put(kind, "x", owner, document)
         folder = house.services.folder / "jobs" / id_
         folder.mkdir(parents=True)
         for each in (id_, open_):
@@ -327,6 +328,9 @@ async def test_a_deleted_job_leaves_nothing(house: House, jobs: HandJobs) -> Non
             assert (await client.delete(f"/api/jobs/{each}")).status_code == 404
             assert (await admin.get(f"/api/jobs/{each}")).status_code == 404
             assert not await house.services.records.events(each)
+            assert await house.services.records.job(each) is None
+        assert not await house.services.records.list("idempotency")
+        assert not await house.services.records.list("delivery")
         assert await house.services.storage.keys("jobs/") == []
         assert not folder.exists()
         assert (await client.get("/api/jobs")).json()["jobs"] == []

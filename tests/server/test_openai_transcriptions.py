@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import imageio_ffmpeg
 import openai
 import pysubs2
 import pytest
@@ -97,6 +99,11 @@ def test_9b_lists_are_also_read_without_brackets(server: Served, talk: bytes) ->
     assert "segments" not in told
 
 
+def test_9d_with_plain_json_they_change_nothing(client: openai.OpenAI, talk: bytes) -> None:
+    made = client.audio.transcriptions.create(model="fake", file=talk, timestamp_granularities=["word"])
+    assert made == client.audio.transcriptions.create(model="fake", file=talk)
+
+
 def test_9c_another_granularity_is_refused(client: openai.OpenAI, talk: bytes) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.audio.transcriptions.create(model="fake", file=talk, timestamp_granularities=["letter"])  # pyright: ignore[reportCallIssue, reportArgumentType]
@@ -112,6 +119,26 @@ def test_10_files_come_in_any_way_under_any_name(client: openai.OpenAI, talk: by
         texts = [client.audio.transcriptions.create(model="fake", file=file).text for file in ways]  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert len(set(texts)) == 1
     assert texts[0]
+
+
+VIDEO = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=5", "-shortest", "-c:v", "mpeg4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("talk.mp3", []), ("talk.m4a", ["-c:a", "aac"]), ("talk.webm", ["-c:a", "libopus"]), ("talk.flac", []),
+        ("film.mp4", [*VIDEO, "-c:a", "aac"]), ("film.mkv", [*VIDEO, "-c:a", "aac"]),
+    ],
+)  # fmt: skip
+def test_10b_sound_and_films_of_other_kinds_are_heard_too(
+    client: openai.OpenAI, talk: bytes, tmp_path: Path, name: str, how: list[str]
+) -> None:
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "pipe:0", *how, str(tmp_path / name)]
+    subprocess.run(command, input=talk, check=True)
+    made = client.audio.transcriptions.create(model="fake", file=tmp_path / name, response_format="verbose_json", language="en")
+    assert made.text
+    assert made.duration == pytest.approx((len(talk) - 44) / 2 / 22_050, abs=0.3)
 
 
 def test_11_the_deltas_of_a_stream_are_its_text(client: openai.OpenAI, talk: bytes) -> None:
@@ -145,6 +172,11 @@ def test_13_a_failure_in_the_middle_is_an_error_of_the_client(tmp_path: Path, ta
                 client.audio.transcriptions.create(model="breaking", file=talk)
         assert whole.value.code == "engine_failed"
         assert waits_for(lambda: server.inside() == 0)
+
+
+def test_19_unknown_fields_are_ignored(client: openai.OpenAI, talk: bytes) -> None:
+    extra = {"vad_filter": "true", "chunking_strategy": "auto", "include[]": "logprobs", "languages[]": "en"}
+    assert client.audio.transcriptions.create(model="fake", file=talk, extra_body=extra).text
 
 
 def test_20_translations_are_english(client: openai.OpenAI, talk: bytes) -> None:

@@ -1,11 +1,7 @@
-"""What OpenAI's clients see of errors, retries, headers and models; the same by its JavaScript client, where that is here."""
+"""What OpenAI's clients see of retries, headers and models; the same by its JavaScript client, where that is here."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,11 +10,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from openai_js import run_js
 from speech_room import Served, TriedHouse, served, talk_wav
 
-FETCHED = Path(__file__).resolve().parents[2] / "build/node/node_modules"  # by scripts/test-tools.sh
-# A folder that holds "openai"; read before tests clear it.
-JS_PACKAGES = os.environ.get("POLYDUB_TEST_OPENAI_JS") or (str(FETCHED) if (FETCHED / "openai").is_dir() else "")
 TALK = ("The river runs quietly under the old bridge.", "Nobody saw it go.")
 
 
@@ -32,39 +26,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def client(server: Served) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=server.url, api_key=server.token, max_retries=0) as made:
         yield made
-
-
-def test_14_each_refusal_is_the_error_of_its_kind(server: Served, client: openai.OpenAI) -> None:
-    def caught(call: object) -> openai.APIStatusError:
-        with pytest.raises(openai.APIStatusError) as found:
-            call()  # pyright: ignore[reportCallIssue]
-        return found.value
-
-    with openai.OpenAI(base_url=server.url, api_key="wrong", max_retries=0) as stranger:
-        found = caught(stranger.models.list)
-        assert (type(found), found.code, found.type) == (openai.AuthenticationError, "invalid_token", "authentication_error")
-    found = caught(lambda: client.audio.speech.create(model="tts-1", voice="nobody", input="x"))
-    assert (type(found), found.status_code, found.param) == (openai.BadRequestError, 400, "voice")
-    found = caught(lambda: client.models.retrieve("org/name"))
-    assert (type(found), found.code, found.type) == (openai.NotFoundError, "model_not_found", "not_found_error")
-    found = caught(lambda: client.get("/no/such/path", cast_to=object))
-    assert type(found) is openai.NotFoundError
-    found = caught(lambda: client.delete("/audio/speech", cast_to=object))
-    assert found.status_code == 405
-    found = caught(lambda: client.audio.transcriptions.create(model="fake", file=b"%PDF-1.7 no sound"))
-    assert found.status_code in (415, 422)
-    for _ in range(2):
-        assert found.request_id
-        assert isinstance(found.body, dict)
-        assert set(found.body) == {"message", "type", "param", "code"}
-
-
-def test_14b_a_token_without_the_scope_is_told_so(tmp_path: Path) -> None:
-    # who has no scope "speech" may log in, but not speak: 403
-    with served(tmp_path, scopes=("read",)) as running, openai.OpenAI(base_url=running.url, api_key=running.token) as client:
-        with pytest.raises(openai.PermissionDeniedError) as caught:
-            client.audio.speech.create(model="tts-1", voice="nova", input="One.")
-        assert caught.value.code == "scope_missing"
 
 
 def test_14c_an_engine_that_lacks_something_is_503_and_not_tried_again(client: openai.OpenAI) -> None:
@@ -238,17 +199,9 @@ console.log(JSON.stringify(told));
 
 @pytest.mark.slow
 def test_the_javascript_client_works_too(tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if not (node and JS_PACKAGES and (Path(JS_PACKAGES) / "openai").is_dir()):
-        pytest.skip("needs node and the openai package; POLYDUB_TEST_OPENAI_JS names the node_modules folder that holds it")
-    (tmp_path / "node_modules").symlink_to(JS_PACKAGES)
-    (tmp_path / "try.mjs").write_text(JS)
     (tmp_path / "talk.wav").write_bytes(talk_wav(*TALK))
     with served(tmp_path / "data", house=TriedHouse(tmp_path)) as running:
-        command = [node, "try.mjs", running.url, running.token, "talk.wav"]
-        ran = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout.splitlines()[-1])
+        told = run_js(tmp_path, JS, running.url, running.token, "talk.wav")
     assert told["mp3"][0] == "audio/mpeg"
     assert all(told[form][1] > 500 for form in ("mp3", "opus", "aac", "flac", "wav", "pcm"))
     assert told["voice"] == [True, "voice_not_found", "voice", True]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -32,7 +34,8 @@ from polydub.server.db.tables import METADATA, stamp, text_of, unstamp
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
-MINIFLARE = Path(os.environ.get("POLYDUB_TEST_MINIFLARE") or "node_modules/miniflare").resolve()
+FETCHED = Path(__file__).resolve().parents[2] / "build/node/node_modules/miniflare"  # by scripts/test-tools.sh
+MINIFLARE = Path(os.environ.get("POLYDUB_TEST_MINIFLARE") or FETCHED)
 ODD = "a\x00b\ud800c\U0001f600 'x' -- \n"
 
 
@@ -171,6 +174,45 @@ async def test_jobs_are_listed_newest_first_and_by_page(records: TableRecords) -
     assert [row.id for row in await records.jobs(states=frozenset({"done"}))] == ["j3", "j1"]
     assert await records.count_jobs("u1", frozenset({"queued", "running"})) == 2
     assert await records.count_jobs("u1", frozenset()) == 0
+
+
+async def test_of_many_who_drop_a_job_one_succeeds_and_an_open_one_stays(records: TableRecords) -> None:
+    await records.add_job(job("j1", state="done"))
+    await records.add_job(job("j2"))
+    ended = frozenset({"done", "failed", "cancelled"})
+    assert sorted(await asyncio.gather(*(records.drop_job("j1", when=ended) for _ in range(5)))) == [False] * 4 + [True]
+    assert not await records.drop_job("j2", when=ended)
+    assert await records.job("j1") is None
+    assert (await records.job("j2")) == job("j2")
+
+
+async def test_jobs_are_counted_by_state(records: TableRecords) -> None:
+    assert await records.jobs_by_state() == {}
+    for number, state in enumerate(("done", "queued", "done")):
+        await records.add_job(job(f"j{number}", state=state))
+    assert await records.jobs_by_state() == {"done": 2, "queued": 1}
+
+
+async def test_events_of_a_job_that_is_no_more_are_found(records: TableRecords) -> None:
+    await records.add_job(job("j1"))
+    for id_ in ("j1", "gone", "gone", "also"):
+        await records.add_event(id_, "queued", {})
+    assert list(await records.stray_events()) == ["also", "gone"]
+
+
+async def test_of_an_owner_documents_that_name_a_job_are_dropped(records: TableRecords) -> None:
+    id_, other = "0123456789abcdef01234567", "f" * 24
+    for name, owner, document in (
+        ("d1", "u1", {"body": f'{{"data":{{"id":"{id_}"}}}}'}),
+        ("d2", "u1", {"jobs": [other, id_]}),
+        ("d3", "u1", {"jobs": [other]}),
+        ("d4", "u2", {"jobs": [id_]}),
+    ):
+        await records.put("delivery", name, owner, document)
+    await records.put("preset", "p1", "u1", {"jobs": [id_]})
+    assert await records.drop_naming("delivery", "u1", id_) == 2
+    assert [name for name, _, _ in await records.list("delivery")] == ["d3", "d4"]
+    assert await records.get("preset", "p1") is not None
 
 
 async def test_events_are_numbered_without_gaps_however_many_write_them(records: TableRecords) -> None:
@@ -411,16 +453,18 @@ async def test_a_real_d1_does_the_same(tmp_path: Path) -> None:
     import json
 
     if not MINIFLARE.is_dir() or not shutil.which("node"):
-        pytest.skip("needs npm's miniflare (npm install miniflare; POLYDUB_TEST_MINIFLARE names its folder)")
+        pytest.skip("needs npm's miniflare (make test-tools; POLYDUB_TEST_MINIFLARE names its folder)")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     module = MINIFLARE / "dist/src/index.js"
     program = HOST.replace("MODULE", module.as_uri()).replace("PORT", str(port)).replace("SCRIPT", json.dumps(WORKER))
     (tmp_path / "host.mjs").write_text(program)
-    node = subprocess.Popen(["node", "host.mjs"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    node = subprocess.Popen(["node", "host.mjs"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        assert node.stdout is not None and node.stdout.readline().strip() == "ready"
+        assert node.stdout is not None
+        assert select.select([node.stdout], [], [], 60)[0], "miniflare did not start within a minute"
+        assert node.stdout.readline().strip() == "ready"
         settings = ServerSettings(database="d1", d1_account="a", d1_database="b", d1_url=f"http://127.0.0.1:{port}")
         kept = await open_records(settings, tmp_path, now=ticking())
         for check in CHECKS:
@@ -429,8 +473,8 @@ async def test_a_real_d1_does_the_same(tmp_path: Path) -> None:
                 await kept.run(sa.text(f"delete from {table}"))  # type: ignore[arg-type]
         await kept.close()
     finally:
-        node.kill()
-        node.wait()
+        os.killpg(node.pid, signal.SIGKILL)  # with workerd, which outlives it
+        node.wait(60)
         if node.stdout:
             node.stdout.close()
 
@@ -449,6 +493,10 @@ CHECKS = (
     test_of_many_who_move_a_job_one_succeeds,
     test_a_job_moves_only_from_the_states_named,
     test_jobs_are_listed_newest_first_and_by_page,
+    test_of_many_who_drop_a_job_one_succeeds_and_an_open_one_stays,
+    test_jobs_are_counted_by_state,
+    test_events_of_a_job_that_is_no_more_are_found,
+    test_of_an_owner_documents_that_name_a_job_are_dropped,
     test_events_are_numbered_without_gaps_however_many_write_them,
     test_a_document_is_put_changed_and_dropped,
     test_of_many_who_add_a_document_one_succeeds,

@@ -145,6 +145,37 @@ async def test_generated_speech_goes_after_two_days(house: House) -> None:
     assert await house.services.storage.keys("") == ["speech/a/1.mp3"]
 
 
+async def test_finished_work_goes_after_two_weeks_and_its_files_after_the_rows_that_name_them(house: House) -> None:
+    for key, days in (("done/a", 13), ("done/b", 15), ("artifacts/aa/x.flac", 15), ("artifacts/bb/y.flac", 17)):
+        await a_file(house, f"store/{key}", days)
+    assert await swept(house) == [("file", "store/artifacts/bb/y.flac"), ("file", "store/done/b")]
+    assert await house.services.storage.keys("store/") == ["store/artifacts/aa/x.flac", "store/done/a"]
+
+
+async def test_recordings_of_a_preset_stay_as_long_as_it_does(house: House) -> None:
+    film = await an_upload(house)
+    await house.services.records.put("preset", "p1", "somebody", {"name": "Ana", "uploads": [film]})
+    house.clock.pass_by(days=400)
+    assert await swept(house) == []
+    await house.services.records.drop("preset", "p1")
+    assert await swept(house) == [("input", film)]
+
+
+async def test_the_key_of_a_request_is_forgotten_after_a_day(house: House) -> None:
+    await house.services.records.put("idempotency", "k", "somebody", {"jobs": [], "at": house.clock().isoformat()})
+    house.clock.pass_by(hours=23)
+    assert await swept(house) == []
+    house.clock.pass_by(hours=2)
+    assert await swept(house, dry_run=True) == await swept(house) == [("row", "k")]
+    assert await house.services.records.get("idempotency", "k") is None
+
+
+async def test_events_that_came_after_their_job_was_deleted_go(house: House) -> None:
+    await house.services.records.add_event("gone", "started", {})
+    assert await swept(house, dry_run=True) == await swept(house) == [("events", "gone")]
+    assert await swept(house) == []
+
+
 def test_ids_are_found_wherever_they_stand_in_a_request() -> None:
     one, two = "0123456789abcdef01234567", "f" * 24
     assert mentioned({"a": [{"b": one}], "url": f"upload://{two}/film.mp4", "n": 5}) == {one, two}

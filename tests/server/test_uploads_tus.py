@@ -443,7 +443,8 @@ class Killed:
 
     def start(self) -> None:
         program = Path(__file__).with_name("upload_server.py")
-        self.process = subprocess.Popen([sys.executable, str(program), str(self.folder), str(self.port)])
+        command = [sys.executable, str(program), str(self.folder), str(self.port)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE)
         for _ in range(600):
             with closing(socket.socket()) as tried:
                 if tried.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -454,7 +455,9 @@ class Killed:
     def kill(self) -> None:
         if self.process is not None:
             os.kill(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            self.process.wait(60)
+            if self.process.stdin:
+                self.process.stdin.close()
             self.process = None
 
 

@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from polydub.config import hosts
+from polydub.config.server import ServerSettings
 from polydub.errors import StoreError
 from polydub.server.problems import Problem
-from polydub.server.urls import Limits, Refused, Unreachable, World, checked, fetch, is_public
+from polydub.server.urls import Limits, Refused, Unreachable, World, allowing, checked, fetch, is_public
 
 pytestmark = pytest.mark.anyio
 
@@ -297,3 +299,106 @@ async def test_the_certificate_has_to_be_the_names_though_the_number_is_called(t
             await fetch(f"https://others.test:{port}/x.mp4", tmp_path / "y", small(port), names)
     assert (tmp_path / "x").read_bytes() == b"film"
     assert not (tmp_path / "y").exists()
+
+
+# hosts and networks of one's own
+
+
+@pytest.mark.parametrize(
+    ("listed", "host", "port", "address", "covered"),
+    [
+        ("studio.lan", "studio.lan", 80, "192.168.1.5", True),
+        ("Studio.LAN.", "STUDIO.lan.", 443, "10.0.0.1", True),
+        ("studio.lan", "studio.lan", 80, "fd00::5", True),
+        ("studio.lan", "other.lan", 80, "192.168.1.5", False),
+        ("studio.lan", "evil.studio.lan", 80, "192.168.1.5", False),
+        ("studio.lan", "studio.lan", 5678, "192.168.1.5", False),
+        ("studio.lan:5678", "studio.lan", 5678, "192.168.1.5", True),
+        ("studio.lan:5678", "studio.lan", 80, "192.168.1.5", False),
+        # whoever answers for a name cannot lead it to this machine, nor to the cloud's own services
+        ("studio.lan", "studio.lan", 80, "127.0.0.1", False),
+        ("studio.lan", "studio.lan", 80, "::ffff:127.0.0.1", False),
+        ("studio.lan", "studio.lan", 80, "::1", False),
+        ("studio.lan", "studio.lan", 80, "169.254.169.254", False),
+        ("studio.lan", "studio.lan", 80, "fd00:ec2::254", False),
+        ("10.1.0.0/16", "any.name", 80, "10.1.2.3", True),
+        ("10.1.0.0/16", "any.name", 80, "::ffff:10.1.2.3", True),
+        ("10.1.0.0/16", "any.name", 80, "10.2.0.1", False),
+        ("10.1.2.3", "any.name", 80, "10.1.2.3", True),
+        ("127.0.0.0/8:9000", "any.name", 9000, "127.0.0.1", True),
+        ("[fd00::/8]:8080", "any.name", 8080, "fd12::1", True),
+        ("fd00::/8", "any.name", 80, "fd12::1", True),
+        ("fd00::/8", "any.name", 80, "10.1.2.3", False),
+    ],
+)
+def test_what_is_listed_covers_this_and_no_more(listed: str, host: str, port: int, address: str, covered: bool) -> None:
+    assert hosts.host(listed).covers(host, port, ipaddress.ip_address(address)) is covered
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0.1/8", "10.0.0.0/33", "*", "*.lan", "http://studio.lan", "a b", "studio.lan:0", "studio.lan:x", "[::1",
+             "studio.lan:70000", "[::1]x", "127.1", "2130706433", "a/b", "user@host", "x" * 300, "-a.lan"],
+)  # fmt: skip
+def test_what_is_no_host_and_no_network_is_no_entry(text: str) -> None:
+    with pytest.raises(ValueError, match="neither"):
+        hosts.host(text)
+
+
+def test_a_wrong_entry_is_told_when_the_server_reads_its_settings() -> None:
+    assert ServerSettings.model_validate({"webhook_hosts": "studio.lan, 10.1.0.0/16:5678"}).webhook_hosts == (
+        "studio.lan",
+        "10.1.0.0/16:5678",
+    )
+    with pytest.raises(ValueError, match="neither a host"):
+        ServerSettings.model_validate({"url_hosts": ["*.lan"]})
+
+
+def own_world(port: int, *listed: str, **names: Sequence[str]) -> World:
+    """The real one, but for names that the test gives."""
+    return allowing([f"{each}:{port}" for each in listed], World(knows(**names)))
+
+
+async def test_what_is_listed_is_reached_and_its_neighbours_are_not(tmp_path: Path) -> None:
+    async with web(sends(b"film")) as port:
+        there = own_world(port, "127.0.0.1/32", studio=["127.0.0.1"], others=["127.0.0.2"])
+        assert await fetch(f"http://studio.test:{port}/a.mp4", tmp_path / "x", world=there) == "a.mp4"
+        for url in (f"http://others.test:{port}/a.mp4", "http://studio.test/a.mp4"):
+            with pytest.raises(Refused, match="private network"):
+                await fetch(url, tmp_path / "y", world=there)
+        with pytest.raises(Refused, match="not fetched from"):
+            await fetch(f"http://studio.test:{port + 1}/a.mp4", tmp_path / "y", world=there)
+
+
+async def test_a_port_of_ones_own_is_not_open_to_the_internet(tmp_path: Path) -> None:
+    there = own_world(5678, "10.1.0.0/16", public=["1.1.1.1"])
+    with pytest.raises(Refused, match="port 5678"):
+        await fetch("http://public.test:5678/", tmp_path / "x", Limits(connect_s=1, seconds=3), there)
+
+
+@pytest.mark.parametrize(
+    "place", ["http://127.0.0.2:{port}/", "http://169.254.169.254/latest/", "http://inside.test/", "http://studio.test:22/"]
+)
+async def test_what_is_listed_may_not_lead_on_to_what_is_not(tmp_path: Path, place: str) -> None:
+    def onward(path: str, headers: dict[str, str]) -> tuple[str, bytes]:
+        location = place.format(port=headers["host"].partition(":")[2])
+        return f"302 Found\r\nLocation: {location}\r\nContent-Length: 0", b""
+
+    async with web(onward) as port:
+        names = {"studio": ["127.0.0.1"], "inside": ["10.0.0.1"], "127": ["127.0.0.2"], "169": ["169.254.169.254"]}
+        with pytest.raises(Refused):
+            await fetch(f"http://studio.test:{port}/", tmp_path / "x", world=own_world(port, "127.0.0.1/32", **names))
+
+
+async def test_a_listed_name_that_changes_its_mind_reaches_nothing_new(tmp_path: Path) -> None:
+    """DNS rebinding of a name that may lead into the private network."""
+    answers = [["192.0.2.1"], ["127.0.0.1"], ["169.254.169.254"], ["10.1.0.5", "127.0.0.1"]]
+
+    async def rebinding(host: str, port: int) -> Sequence[str]:
+        return answers.pop(0)
+
+    async with web(sends(b"secret")) as port:
+        there = allowing([f"studio.test:{port}"], World(rebinding))
+        while answers:
+            with pytest.raises(Refused, match="private network"):
+                await fetch(f"http://studio.test:{port}/", tmp_path / "x", world=there)
+    assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
-from house import House, open_house
+from house import House, open_house, until
+from openai_js import run_js
 from standardwebhooks import Webhook as Signer
 
 from polydub.server.contracts import JobRow
@@ -113,6 +115,55 @@ async def test_an_event_reaches_those_who_want_it_signed(house: House) -> None:
     assert await service.deliver_due() == 0
 
 
+async def one_letter(house: House) -> tuple[str, dict[str, str], str]:
+    """A real announcement of now: its secret, headers and body as they came."""
+    house.clock.time = datetime.now(UTC)
+    async with listening() as ear, await house.as_("editor") as client:
+        service = hooks(house, ear.port)
+        secret = (await added(client, ear.url))["secret"]
+        await tell(house, job="j1", title="Entrevista ñ")
+        await service.deliver_due()
+    [(headers, body)] = ear.heard
+    return secret, headers, body
+
+
+async def test_24_openais_client_unwraps_what_is_sent_and_refuses_what_is_forged(house: House) -> None:
+    secret, headers, body = await one_letter(house)
+    client = openai.OpenAI(api_key="none", webhook_secret=secret)
+    client.webhooks.verify_signature(body, headers)
+    told: Any = client.webhooks.unwrap(body, headers)
+    assert (told.type, told.data["title"] if isinstance(told.data, dict) else told.data.title) == ("job.done", "Entrevista ñ")
+    for forged in (body.replace("j1", "j2"), body + " "):
+        with pytest.raises(openai.InvalidWebhookSignatureError):
+            client.webhooks.unwrap(forged, headers)
+    with pytest.raises(openai.InvalidWebhookSignatureError):
+        client.webhooks.unwrap(body, headers, secret=SECRET)
+    late = {**headers, "webhook-timestamp": str(int(headers["webhook-timestamp"]) - 600)}
+    with pytest.raises(openai.InvalidWebhookSignatureError):
+        client.webhooks.verify_signature(body, late)
+
+
+JS = """
+import OpenAI from 'openai';
+import fs from 'node:fs';
+const { secret, headers, body } = JSON.parse(fs.readFileSync('letter.json'));
+const client = new OpenAI({ apiKey: 'none', webhookSecret: secret });
+const told = await client.webhooks.unwrap(body, headers);
+let forged = null;
+try { await client.webhooks.unwrap(body.replace('j1', 'j2'), headers); } catch (error) { forged = error.constructor.name; }
+console.log(JSON.stringify([told.type, told.data.title, forged]));
+"""
+
+
+@pytest.mark.slow
+async def test_24b_so_does_the_one_for_javascript(house: House, tmp_path: Path) -> None:
+    secret, headers, body = await one_letter(house)
+    folder = tmp_path / "js"
+    folder.mkdir()
+    (folder / "letter.json").write_text(json.dumps({"secret": secret, "headers": headers, "body": body}))
+    assert run_js(folder, JS) == ["job.done", "Entrevista ñ", "InvalidWebhookSignatureError"]
+
+
 async def test_the_secret_is_shown_once(house: House) -> None:
     hooks(house)
     async with await house.as_("editor") as client:
@@ -184,6 +235,13 @@ async def test_a_receiver_that_is_gone_is_not_called_again(house: House) -> None
         assert (again.json()["enabled"], again.json()["reason"]) == (True, "")
 
 
+async def test_who_is_told_of_news_at_the_moment_of_the_end_ends(house: House) -> None:
+    service = Webhooks(house.services)
+    async with asyncio.timeout(20), service.running():
+        await asyncio.sleep(0.1)
+        service.ring()
+
+
 async def test_what_one_process_is_sending_another_leaves_alone(house: House) -> None:
     async with listening() as ear, await house.as_("editor") as client:
         ear.slow_s = 0.4
@@ -191,8 +249,7 @@ async def test_what_one_process_is_sending_another_leaves_alone(house: House) ->
         await added(client, ear.url)
         await tell(house)
         first = asyncio.ensure_future(one.deliver_due())
-        while not ear.heard:
-            await asyncio.sleep(0.01)
+        await until(lambda: ear.heard, "a webhook is told")
         assert await two.deliver_due() == 0
         assert await first == 1
     assert len(ear.heard) == 1
@@ -222,6 +279,27 @@ async def test_a_redirect_or_a_private_address_is_never_followed(house: House) -
     assert [each["tries"][0]["status"] for each in logs] == [302, 0]
     assert "private network" in logs[1]["tries"][0]["said"]
     assert len(ear.heard) == 1
+
+
+async def test_a_receiver_of_ones_own_is_called_when_it_is_listed(tmp_path: Path) -> None:
+    async with (
+        listening() as ear,
+        listening() as other,
+        open_house(tmp_path, webhook_hosts=(f"127.0.0.1:{ear.port}",)) as house,
+        await house.as_("editor") as client,
+    ):
+        service = house.app.state.webhooks = Webhooks(house.services)
+        hook = await added(client, f"http://127.0.0.1:{ear.port}/hook")
+        told = (await client.post(f"/api/webhooks/{hook['id']}/test")).json()
+        assert (told["state"], told["tries"][0]["status"]) == ("done", 200)
+        refused = await client.post("/api/webhooks", json={"url": f"http://127.0.0.1:{other.port}/hook"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "url_refused")
+        unlisted = await added(client, "http://127.0.0.1/hook")
+        await tell(house)
+        await service.deliver_due()
+        [log] = (await client.get(f"/api/webhooks/{unlisted['id']}/deliveries")).json()
+        assert "private network" in log["tries"][0]["said"]
+    assert (len(ear.heard), len(other.heard)) == (2, 0)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "http://me:word@ear.test/", "http://ear.test:22/", "nonsense"])

@@ -1,9 +1,14 @@
-"""A real server that takes uploads, in a process of its own: `python upload_server.py FOLDER PORT`, to be killed."""
+"""A real server that takes uploads, in a process of its own: `python upload_server.py FOLDER PORT`, to be killed.
+
+It ends with whoever holds the other end of its stdin.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import threading
 from pathlib import Path
 
 import uvicorn
@@ -27,5 +32,11 @@ async def serve(folder: Path, port: int) -> None:
         await uvicorn.Server(uvicorn.Config(house.app, port=port, log_level="error", lifespan="off")).serve()
 
 
+def end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
     asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))

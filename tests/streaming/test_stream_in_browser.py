@@ -161,8 +161,9 @@ def test_a_browser_plays_the_stream_while_it_grows(
         pytest.skip("needs hls.js (not fetched here; POLYDUB_HLS_JS names dist/hls.min.js of the npm package)")
     made, process = growing(clip, tmp_path)
     try:
+        ends = time.monotonic() + 120
         while not (made.out / "master.m3u8").exists() or not (made.out / "index.m3u8").exists():
-            assert process.poll() is None
+            assert process.poll() is None and time.monotonic() < ends
             time.sleep(0.1)
         if HLS_JS:
             shutil.copy(HLS_JS, made.out / "hls.js")

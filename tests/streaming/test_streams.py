@@ -175,7 +175,7 @@ def ended() -> Iterator[list[subprocess.Popen[bytes]]]:
     for process in several:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(60)
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
@@ -284,7 +284,9 @@ def test_kill_9_leaves_a_list_that_never_gets_shorter_when_it_goes_on(
     (made.folder / "go").touch()
     again = start(made, "--tts", f"gated,folder={made.folder}", environment=environment)
     ended.append(again)
+    ends = time.monotonic() + 120
     while again.poll() is None:
+        assert time.monotonic() < ends, "it does not end"
         assert playlist(made.out / "index.m3u8").files[: len(before)] == before
         time.sleep(0.02)
     assert again.wait() == 0
@@ -296,8 +298,9 @@ def test_a_film_through_a_pipe_leaves_nothing_but_the_stream(
 ) -> None:
     made = film()
     source = subprocess.Popen(
-        [FFMPEG, "-v", "error", "-i", made.media, "-c", "copy", "-f", "mpegts", "-"], stdout=subprocess.PIPE
-    )
+        [FFMPEG, "-v", "error", "-i", made.media, "-c", "copy", "-f", "mpegts", "-"],
+        stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
     ended.append(source)
     process = start(made, "--tts", "fake", "--stream", "final", stdin=source.stdout)
     ended.append(process)
@@ -341,7 +344,9 @@ def test_the_manifest_is_whole_whenever_it_is_read(
     process = start(made, "--tts", "fake")
     ended.append(process)
     states = set[str]()
+    ends = time.monotonic() + 120
     while process.poll() is None:
+        assert time.monotonic() < ends, "it does not end"
         if (made.out / "manifest.json").exists():
             states.add(json.loads((made.out / "manifest.json").read_text())["state"])
         time.sleep(0.005)

@@ -61,7 +61,7 @@ def token(email: str | None, name: str, scopes: str, days: int, **given: Any) ->
 @data_option
 @common
 def login_link(email: str | None, **given: Any) -> int:
-    """Print a link that logs somebody in, once, within an hour; the first admin when no EMAIL is given."""
+    """Print a link that logs somebody in, once, within minutes; the first admin when no EMAIL is given."""
     link = _within(given, lambda house: _link(house, email, "login"))
     output.result_json({"link": link}) if given["as_json"] else output.result(link)
     return 0
@@ -69,7 +69,7 @@ def login_link(email: str | None, **given: Any) -> int:
 
 @admin.group()
 def user() -> None:
-    """Accounts: list, add, role, disable, enable, delete, reset."""
+    """Accounts: list, add, role, disable, enable, delete, reset, second-factor."""
 
 
 @user.command("list")
@@ -150,8 +150,7 @@ def delete(email: str, yes: bool, **given: Any) -> int:
 
     async def drop(house: Opened) -> None:
         user = await _person(house, email)
-        await house.services.records.drop_user(user.id)
-        await house.accounts.audit("account-deleted", user.id, by="command line")
+        await house.accounts.drop(user.id, "command line")
 
     _within(given, drop)
     output.say(f"{email} is deleted")
@@ -163,9 +162,31 @@ def delete(email: str, yes: bool, **given: Any) -> int:
 @data_option
 @common
 def reset(email: str, **given: Any) -> int:
-    """Print a token by which somebody sets a new password, once, within an hour."""
+    """Print a token by which somebody sets a new password, once, within minutes."""
     made = _within(given, lambda house: _link(house, email, "reset"))
     output.result_json({"token": made}) if given["as_json"] else output.result(made)
+    return 0
+
+
+@user.command("second-factor")
+@click.argument("email")
+@click.option("--reset", is_flag=True, help="Take it away, and log out everywhere: for somebody who lost it.")
+@data_option
+@common
+def second_factor(email: str, reset: bool, **given: Any) -> int:
+    """Whether somebody has a second factor; --reset takes it away."""
+
+    async def work(house: Opened) -> bool:
+        user = await _person(house, email)
+        if reset:
+            await house.accounts.reset_factor(user.id, "command line")
+        return await house.accounts.factor.on(user.id)
+
+    on = _within(given, work)
+    if given["as_json"]:
+        output.result_json({"email": email, "second_factor": on})
+    else:
+        output.result(f"{email}: second factor {'on' if on else 'off'}")
     return 0
 
 
@@ -177,9 +198,9 @@ def retention(dry_run: bool, **given: Any) -> int:
     """Delete what has been kept long enough: old films, logs, speech. A running server does this by itself."""
 
     async def work(services: Services) -> Sequence[Doomed]:
-        from polydub.server.retention import sweep
+        from polydub.server.retention import sweep_beside
 
-        return await sweep(services, dry_run=dry_run)
+        return await sweep_beside(services, dry_run=dry_run)
 
     gone = _with_services(given, work)
     if given["as_json"]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from polydub import inspecting
 from polydub.choosing import check_weights
-from polydub.cli import inspect, output
-from polydub.cli.inspect import Row
+from polydub.cli import output
 from polydub.cli.options import common, read
 from polydub.config import Loaded
 from polydub.engines import devices, environments, fitting, registry
@@ -23,6 +23,7 @@ from polydub.engines.base import KINDS, Batch, Engine, Kind, Part, Request
 from polydub.engines.opening import opened
 from polydub.engines.registry import Chosen
 from polydub.errors import Missing, PolydubError
+from polydub.inspecting import Row
 from polydub.types import HEAR_HZ, RATE_HZ, Span
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def doctor(deep: bool, online: bool, **given: Any) -> int:
     loaded = read({}, given["job"])
     depth = Depth(deep, online)
     checks = [*_programs(), _disk(loaded), *_devices(loaded), *_environments(loaded), *_settings(loaded)]
-    checks += [tried(row, loaded, depth) for row in inspect.rows(loaded) if row not in inspect.CHOICES]
+    checks += [tried(row, loaded, depth) for row in inspecting.rows(loaded) if row not in inspecting.CHOICES]
     if given["as_json"]:
         output.result_json([asdict(check) for check in checks])
     else:
@@ -126,16 +127,16 @@ def tried(row: Row, loaded: Loaded, depth: Depth | None = None) -> Check:
     """Lets an engine work for a moment, if it is ready and `depth` allows it."""
     name, depth = f"{row.kind} {row.name}", depth or Depth()
     if not row.ready:
-        return Check(name, "bad" if row.status == inspect.BROKEN else "missing", row.reason, row.hint)
+        return Check(name, "bad" if row.status == inspecting.BROKEN else "missing", row.reason, row.hint)
     began = time.monotonic()
     try:
-        chosen = inspect.chosen(registry.get(_kind(row), row.name), loaded)
+        chosen = inspecting.chosen(registry.get(_kind(row), row.name), loaded)
         if why := _untried(chosen, loaded, depth):
             return Check(name, "ok", why)
         check_weights(chosen, loaded.settings.models_home)
         with opened(chosen.engine, chosen.options, chosen.weights, chosen.device, chosen.python) as engine:
             use = _USES.get(chosen.engine.info.kind)
-            text = use(engine, inspect.a_language(chosen.engine, chosen.options)) if use else "loaded"
+            text = use(engine, inspecting.a_language(chosen.engine, chosen.options)) if use else "loaded"
     except PolydubError as error:
         return Check(name, "bad", error.message, error.hint)
     where = f" on {chosen.device}" if chosen.device != devices.CPU else ""
@@ -152,7 +153,7 @@ def _untried(chosen: Chosen, loaded: Loaded, depth: Depth) -> str:
     if engine.info.network:
         if loaded.settings.offline:
             return "ready; not tried, since the setting offline forbids it"
-        wanted = depth.online or (depth.heavy and inspect.configured(engine, loaded))
+        wanted = depth.online or (depth.heavy and inspecting.configured(engine, loaded))
         return "" if wanted else "ready; not tried, since that would use the network: polydub doctor --deep --online"
     light = chosen.python is None and fitting.memory_mib(engine, chosen.options, devices.CPU) <= LIGHT_MIB
     return "" if depth.heavy or light else "ready; try it with: polydub doctor --deep"

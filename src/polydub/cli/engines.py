@@ -12,16 +12,17 @@ from typing import Any, Literal
 import click
 from click.shell_completion import CompletionItem
 
-from polydub.cli import inspect, output
+from polydub import inspecting
+from polydub.cli import output
 from polydub.cli.doctor import Depth, tried
 from polydub.cli.explain import explained
-from polydub.cli.inspect import Row
 from polydub.cli.options import common, read, settings_options
 from polydub.config import Loaded, engine_values
 from polydub.engines import environments, registry
 from polydub.engines.base import KINDS, Engine, Environment
 from polydub.engines.opening import opened
 from polydub.errors import BadSettings, EngineFailed, Missing, UnknownEngine
+from polydub.inspecting import Row
 
 
 class _Name(click.ParamType[str]):
@@ -51,7 +52,7 @@ def engines(context: click.Context, voices: str | None, tts: str, explain: bool,
         return _show_voices(voices, tts, loaded, given["as_json"])
     if explain:
         return explained(loaded, given["as_json"])
-    found = inspect.rows(loaded)
+    found = inspecting.rows(loaded)
     if given["as_json"]:
         output.result_json({"engines": [row.facts() for row in found]})
         return 0
@@ -128,7 +129,7 @@ def test(names: tuple[str, ...], **given: Any) -> int:
     loaded = _read(given, "environments", "models", "device")
     wanted = {(engine.info.kind, engine.info.name) for engine in _engines(names)}
     depth = Depth(online=not loaded.settings.offline)
-    checks = [tried(row, loaded, depth) for row in inspect.rows(loaded) if (row.kind, row.name) in wanted]
+    checks = [tried(row, loaded, depth) for row in inspecting.rows(loaded) if (row.kind, row.name) in wanted]
     if given["as_json"]:
         output.result_json([asdict(check) for check in checks])
     for check in checks if not given["as_json"] else ():
@@ -209,7 +210,7 @@ def _lines(row: Row, wide: Iterable[int], verbose: bool) -> Iterable[str]:
     if verbose:
         yield from (f"     {text}" for text in _more(row) if text)
     if not row.ready:
-        reason = row.reason if verbose or row.status not in inspect.PLAIN else ""
+        reason = row.reason if verbose or row.status not in inspecting.PLAIN else ""
         yield "     " + "; ".join(filter(None, [reason, f"mend it with: {row.hint}" if row.hint else ""]))
 
 
@@ -228,7 +229,7 @@ def _more(row: Row) -> Iterable[str]:
 
 
 def _spoken(row: Row) -> str:
-    if row in inspect.CHOICES:
+    if row in inspecting.CHOICES:
         return row.summary
     if row.languages is None:
         return "any language"
@@ -241,7 +242,7 @@ def _show_voices(language: str, tts: str, loaded: Loaded, as_json: bool) -> int:
 
     tag = languages.parse(language)
     options = {name: engine_values(loaded, "tts", name) for name in registry.engines("tts")}
-    need = replace(inspect.need(loaded, "tts", tag, options), offline=loaded.settings.offline)
+    need = replace(inspecting.need(loaded, "tts", tag, options), offline=loaded.settings.offline)
     chosen = registry.choose(tts, need)
     with opened(chosen.engine, chosen.options, chosen.weights, "cpu", chosen.python) as engine:
         found = engine.voices(tag)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from polydub.cli import inspect, output
+from polydub import inspecting
+from polydub.cli import output
 from polydub.config import Loaded
 from polydub.engines import preferences
 from polydub.engines.preferences import ADVICE, Advice
@@ -13,13 +14,13 @@ from polydub.engines.preferences import ADVICE, Advice
 
 def explained(loaded: Loaded, as_json: bool) -> int:
     """Prints the table of preferences, with how each engine stands here."""
-    status = {(row.kind, row.name): row.status for row in inspect.rows(loaded)}
+    status = {(row.kind, row.name): row.status for row in inspecting.rows(loaded)}
     rows = [
         {
             "kind": a.kind,
             "name": a.engine,
             "modes": list(a.modes),
-            "status": status.get((a.kind, a.engine), inspect.BROKEN),
+            "status": status.get((a.kind, a.engine), inspecting.BROKEN),
             "why": a.why,
             "speed": a.speed,
             "quality": a.quality,
@@ -32,7 +33,7 @@ def explained(loaded: Loaded, as_json: bool) -> int:
     for kind, group in groupby(ADVICE, lambda advice: advice.kind):
         output.result(f"{kind}, best first:")
         for advice in group:
-            for line in _lines(advice, status.get((kind, advice.engine), inspect.BROKEN)):
+            for line in _lines(advice, status.get((kind, advice.engine), inspecting.BROKEN)):
                 output.result(output.clean(line))
     return 0
 

@@ -54,7 +54,7 @@ def needs_server() -> None:
 def _say(facts: Mapping[str, str]) -> None:
     output.say(f"polydub is at {facts['url']}, its data in {facts['data']}")
     if "link" in facts:
-        output.say(f"log in as its admin, once, within an hour: {facts['link']}")
+        output.say(f"log in as its admin, once, within {facts['minutes']} minutes: {facts['link']}")
     else:
         output.say("for a link that logs in: polydub admin login-link")
     sys.stderr.flush()

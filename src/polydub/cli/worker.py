@@ -24,7 +24,7 @@ _QUEUES = ("cpu", "gpu", "net")
 
 
 @click.command()
-@click.option("--queues", default="cpu,gpu", show_default=True, help="Whose work is taken: cpu, gpu, net, with commas.")
+@click.option("--queues", default="cpu,gpu,net", show_default=True, help="Whose work is taken: cpu, gpu, net, with commas.")
 @click.option("--cpu-slots", type=int, help="Jobs on the processor at once; server.jobs_at_once when it is left out.")
 @click.option("--gpu-slots", type=int, help="Jobs on accelerators at once; server.gpu_slots when it is left out.")
 @click.option("--database", help="The Postgres of the server: postgresql://USER@HOST/NAME.")
@@ -33,6 +33,7 @@ _QUEUES = ("cpu", "gpu", "net")
     "--patience", type=click.IntRange(0, 3600), default=30, show_default=True,
     help="Seconds that jobs may still take when the worker is told to stop; what is left then goes back to its queue.",
 )  # fmt: skip
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve figures for Prometheus on 127.0.0.1 at this port.")
 @common
 def worker(**given: Any) -> int:
     """Work on the jobs of a server, on this host or another: both are told the same Postgres, and the same S3 or folder.
@@ -54,7 +55,7 @@ def worker(**given: Any) -> int:
 
     loaded = settled(loaded)
     refuse_one_process(loaded.settings.server)
-    asyncio.run(_work(loaded, queues, given["patience"]))
+    asyncio.run(_work(loaded, queues, given["patience"], given["metrics_port"]))
     output.say("the worker has stopped")
     return 0
 
@@ -70,7 +71,8 @@ def refuse_one_process(settings: ServerSettings) -> None:
         )
 
 
-async def _work(loaded: Loaded, queues: Sequence[str], patience_s: int) -> None:
+async def _work(loaded: Loaded, queues: Sequence[str], patience_s: int, metrics_port: int | None) -> None:
+    from polydub.server import metrics
     from polydub.server.bootstrap import folder_of
     from polydub.server.db import open_records
     from polydub.server.hands import hands_of
@@ -85,8 +87,17 @@ async def _work(loaded: Loaded, queues: Sequence[str], patience_s: int) -> None:
     records = await open_records(settings, folder)
     storage = open_storage(settings, loaded.secrets, folder)
     at_work = await open_worker(Kept(settings, records, storage, folder), hands_of(settings, queues))
-    output.say(f"working on {', '.join(queues)} as {at_work.executor}")
-    await stop.wait()
-    output.say(f"stopping: jobs have {patience_s} s left")
-    await at_work.close(patience_s)
-    await records.close()
+
+    def scene() -> metrics.Scene:
+        return metrics.Scene("worker", crews=at_work.crews, swept=at_work.sweeper.swept if at_work.sweeper else None)
+
+    try:
+        hide = metrics.serve(metrics_port, scene) if metrics_port else None
+        output.say(f"working on {', '.join(queues)} as {at_work.executor}")
+        await stop.wait()
+        output.say(f"stopping: jobs have {patience_s} s left")
+        if hide:
+            hide()
+    finally:
+        await at_work.close(patience_s if stop.is_set() else 0)
+        await records.close()

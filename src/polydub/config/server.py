@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from polydub.config.hosts import Hosts
 from polydub.config.values import formats
 
 
@@ -16,6 +17,7 @@ def _bucket(value: object) -> object:
     return f"s3://{value}" if isinstance(value, str) and re.fullmatch(r"[a-z0-9][a-z0-9.-]{2,62}", value) else value
 
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Words = Annotated[tuple[str, ...], BeforeValidator(formats)]
 
 
@@ -47,9 +49,27 @@ class ServerSettings(BaseModel):
         "auto", "Whether people may open accounts themselves; auto = where only this machine is listened to."
     )
     cors_origins: Words = _setting((), "Web addresses besides its own whose pages may use the API.")
+    webhook_hosts: Hosts = _setting(
+        (), "Hosts and networks of one's own that webhooks may call: studio.lan, 10.1.0.0/16, n8n.lan:5678."
+    )
+    url_hosts: Hosts = _setting((), "Hosts and networks of one's own that films may be fetched from, written alike.")
     trusted_proxies: Words = _setting((), "Addresses of proxies whose X-Forwarded-For is believed.")
     access_minutes: int = _setting(15, "Minutes that an access token holds.", ge=1, le=60)
     refresh_days: int = _setting(30, "Days that a login lasts without being used.", ge=1, le=365)
+    link_minutes: int = _setting(
+        10, "Minutes that a one-time link to log in or to set a password holds; more only where it takes longer to bring.",
+        ge=1, le=7 * 24 * 60,
+    )  # fmt: skip
+    second_factor: Literal["optional", "admins", "everyone"] = _setting(
+        "optional", "Who must have a second factor: without one they can do nothing but make one. API tokens need none."
+    )
+    breached_passwords: Path | None = _setting(
+        None, "File of leaked passwords that are refused: sorted lines SHA1:COUNT, as Have I Been Pwned gives them out."
+    )
+    trial_engines: Literal["auto", "yes", "no"] = _setting(
+        "auto",
+        "Whether clients may name the engines called fake, for tests; auto = where only this machine is listened to.",
+    )
     requests_a_minute: int = _setting(600, "Requests a minute of one account or address.", ge=1)
     logins_a_minute: int = _setting(10, "Logins a minute from one address or to one account.", ge=1)
 
@@ -65,3 +85,15 @@ class ServerSettings(BaseModel):
     inputs_days: int = _setting(7, "Days that uploaded films are kept after their last use.", ge=1)
     logs_days: int = _setting(14, "Days that logs and events of finished jobs are kept.", ge=1)
     speech_days: int = _setting(2, "Days that generated speech is kept.", ge=1)
+    work_days: int = _setting(14, "Days that finished work is kept in the bucket, for other hosts and later attempts.", ge=1)
+    cache_gb: int = _setting(100, "Most finished work of the bucket that a host keeps on its own disk, in GB; 0 = all.", ge=0)
+
+    @property
+    def for_itself(self) -> bool:
+        """Whether only this machine is listened to."""
+        return self.host in LOOPBACK and not self.public_url
+
+    @property
+    def trials(self) -> bool:
+        """Whether clients may name engines that are for tests."""
+        return self.for_itself if self.trial_engines == "auto" else self.trial_engines == "yes"

@@ -29,7 +29,10 @@ class Options(BaseModel):
     """Base of every engine's options: unknown keys are errors, values are frozen.
 
     Give every field a description with its unit. Secrets are `SecretStr`, so that they never reach a key or a log.
-    Mark what cannot change the result (threads, batch size, time-outs) with `json_schema_extra={"identity": False}`.
+    Mark what cannot change the result (threads, batch size, time-outs) with `json_schema_extra={"identity": False}`, and
+    what was added later with `{"identity": "set"}`: at its default it is left out, so that remembered work stays. Mark what
+    a loaded engine can be told anew for each call (see Told) with `{"call": MEANING}`; recognisers have the meanings
+    "prompt", "hotwords" and "temperature".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,12 +40,19 @@ class Options(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The options that can change a result, as plain JSON values."""
         fields = type(self).model_fields
-        kept = {name for name, f in fields.items() if not _outside_identity(f.json_schema_extra)}
-        return self.model_dump(mode="json", include=kept)
+        marks = {name: _mark(f.json_schema_extra, "identity") for name, f in fields.items()}
+        unset = {name for name, mark in marks.items() if mark == "set" and getattr(self, name) == fields[name].default}
+        return self.model_dump(mode="json", include={name for name, mark in marks.items() if mark is not False} - unset)
+
+    @classmethod
+    def by_call(cls) -> dict[str, str]:
+        """The options that a loaded engine can be told anew: by what they mean, their names."""
+        marks = {name: _mark(f.json_schema_extra, "call") for name, f in cls.model_fields.items()}
+        return {str(mark): name for name, mark in marks.items() if mark}
 
 
-def _outside_identity(extra: Any) -> bool:
-    return isinstance(extra, Mapping) and cast("Mapping[str, Any]", extra).get("identity") is False
+def _mark(extra: Any, name: str) -> Any:
+    return cast("Mapping[str, Any]", extra).get(name) if isinstance(extra, Mapping) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +190,14 @@ class SpeechDetector(Protocol):
 
     def probabilities(self, speech: Audio) -> Sequence[float]:
         """Probability of speech, 0 to 1, for each VAD_FRAME samples; the last frame may be short. Empty sound gives none."""
+        ...
+
+
+class Told(Protocol):
+    """A loaded engine some of whose options may be others in each call (`Options.by_call`)."""
+
+    def told(self, options: Any) -> Any:
+        """The same engine, for calls with these options; both may be used at once. Cheap: nothing is loaded."""
         ...
 
 

@@ -28,7 +28,8 @@ class Tool:
     """An engine chosen for a run.
 
     Attributes: identity: the part of every key that its stages have. python: that of the engine's environment, in which it
-    works in a process of its own; None = in this process.
+    works in a process of its own; None = in this process. elsewhere: what keeps it from working here, where another worker
+    has chosen it; None = it can.
     """
 
     engine: Engine
@@ -38,6 +39,7 @@ class Tool:
     weights: Weights = field(default_factory=dict[str, Path])
     reason: str = ""
     python: Path | None = None
+    elsewhere: PolydubError | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,16 @@ class _Slot:
 
 
 def _name(tool: Tool) -> str:
-    return json.dumps([tool.engine.info.kind, dict(tool.identity), tool.device], sort_keys=True)
+    """What has to be the same for one loaded engine to serve both: not what it can be told anew for each call."""
+    identity = dict(tool.identity)
+    if (told := _by_call(tool)) and "options" in identity:
+        identity["options"] = {name: value for name, value in identity["options"].items() if name not in told}
+    return json.dumps([tool.engine.info.kind, identity, tool.device], sort_keys=True)
+
+
+def _by_call(tool: Tool) -> frozenset[str]:
+    """An engine in a process of its own is told its options when it is loaded, and no more."""
+    return frozenset(tool.options.by_call().values()) if tool.python is None else frozenset()
 
 
 def _memory(tool: Tool) -> int:
@@ -127,7 +138,7 @@ class EnginePool:
         try:
             with loaded.gate:
                 check()
-                yield loaded.engine
+                yield loaded.engine.told(tool.options) if _by_call(tool) else loaded.engine
         finally:
             with self._changed:
                 loaded.users.remove(me)

@@ -51,12 +51,20 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Of an engine that another worker has: its identity there, and what keeps it from working here."""
+
+    identity: Mapping[str, Any]
+    error: PolydubError
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """The engine to use.
 
     Attributes: reason: one sentence for the report. weights: folders by id. lacking: weights with which `auto` would have
     chosen the best that can work here. python: that of its environment; None = it has none, and runs in this process.
-    device: where it works.
+    device: where it works. elsewhere: where it works at another worker only.
     """
 
     engine: Engine
@@ -67,6 +75,7 @@ class Chosen:
     lacking: tuple[Weight, ...] = ()
     python: Path | None = None
     device: str = devices.CPU
+    elsewhere: Elsewhere | None = None
 
 
 @cache

@@ -35,6 +35,8 @@ SCOPES: Mapping[str, str] = {
 _RANK: Mapping[str, int] = {"public": 0, "viewer": 1, "editor": 2, "admin": 3}
 _SCOPE: Mapping[str, str] = {"viewer": "read", "editor": "write", "admin": "admin"}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# What somebody may do who has to get a second factor first.
+_FIRST = ("/api/auth/second-factor", "/api/auth/me", "/api/auth/password", "/api/auth/logout", "/api/auth/again")
 SECURE_COOKIE, PLAIN_COOKIE, CSRF_HEADER = "__Host-polydub", "polydub_session", "x-csrf-token"
 
 
@@ -58,6 +60,10 @@ class Policy:
             raise forbidden(f"this needs the role {self.role}, yours is {who.user.role}")
         if who.via == "session" and request.method not in _SAFE:
             _same_page(request)
+        if who.via != "token" and not request.url.path.startswith(_FIRST) and await accounts_of(request).lacks_factor(who.user):
+            problem = forbidden("this server wants a second factor of you", "second_factor_needed")
+            problem.hint = "begin with POST /api/auth/second-factor"
+            raise problem
         if who.scopes and self.scope not in who.scopes and "admin" not in who.scopes:
             raise forbidden(f"this API token has not the scope {self.scope}", "scope_missing")
         return who

@@ -3,10 +3,13 @@
 Two ways to be logged in. A page has a *session*: a cookie that stands for a row. A client has a *family*: an access token
 (JWT, minutes) and a refresh token that is used once and replaced; a refresh token used twice was stolen, and ends its
 family. Programs have API tokens. All are kept as hashes, and all end with their row: access tokens too.
+
+Where an account has a second factor, a password or a link gets a challenge only, which its code turns into a login.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -18,15 +21,15 @@ from polydub.config.server import ServerSettings
 from polydub.server.contracts import Principal, Records, Role, Secret, User
 from polydub.server.passwords import Passwords, check
 from polydub.server.problems import Problem, forbidden, not_found, unauthenticated
+from polydub.server.second_factor import SecondFactor, wrong_code
 from polydub.server.throttle import Throttle
 from polydub.server.tokens import OPAQUE, Keys, digest, new_id, new_secret
 
 LOG = logging.getLogger("polydub.server.audit")
 LONGEST_LOGIN = timedelta(days=180)  # however often it is renewed
-LINK = timedelta(hours=1)
+CHALLENGE = timedelta(minutes=5)  # from the password to the code
 _TOUCH = timedelta(minutes=1)  # the last use of a session or token is written down so often
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Accounts:
         self.records, self.settings, self.keys, self.now = records, settings, keys, now
         self.passwords = passwords or Passwords()
         self.throttle = Throttle(settings)
+        self.factor = SecondFactor(records, now, self.audit)
 
     # ---------------------------------------------------------------- who asks
 
@@ -93,7 +97,7 @@ class Accounts:
     async def register(self, email: str, name: str, password: str, role: Role = "editor") -> User:
         """A new account. Raises: Problem 409 when the address has one, 422."""
         email = checked_email(email)
-        check(password, email, name)
+        await self._check_password(password, email, name)
         user = User(new_id(), email, name.strip() or email.partition("@")[0], role, self.now())
         user = replace(user, password=await self.passwords.hash(password))
         if not await self.records.add_user(user):
@@ -109,8 +113,12 @@ class Accounts:
             raise Problem(409, "email_taken", "there is an account of this address", param="email")
         return user
 
-    async def login(self, email: str, password: str) -> User:
-        """Raises: Problem 401; the same, and as late, for a wrong password and an unknown address."""
+    async def login(self, email: str, password: str, *, session: bool = False) -> User:
+        """Who has this password. `session`: what is wanted, for after the second factor.
+
+        Raises: Problem 401; the same, and as late, for a wrong password and an unknown address. Another one, with a challenge
+        for `answer`, where the account has a second factor.
+        """
         user = await self.records.user_by_email(email.strip().lower())
         right, renewed = await self.passwords.verify(password, user.password if user and not user.disabled else "")
         if user is None or not right:
@@ -120,7 +128,42 @@ class Accounts:
             raise problem
         if renewed:
             await self.records.change_user(user.id, password=renewed)
+        await self._challenge(user, session)
         return user
+
+    async def login_by_link(self, secret: str, *, session: bool = False) -> User:
+        """Who has this one-time link, which is used up. Raises: Problem 401, as `login` does."""
+        user = await self.by_link("login", secret)
+        await self._challenge(user, session)
+        return user
+
+    async def answer(self, challenge: str, code: str) -> tuple[User, bool]:
+        """Whose second factor this is, and whether a session is wanted. A challenge is good for one login.
+
+        Raises: Problem 401, 429.
+        """
+        row = await self._valid("challenge", challenge)
+        user = await self._active(row.user) if row else None
+        refused = unauthenticated("the challenge is wrong, was used before, or is too old", "invalid_challenge")
+        refused.hint = "log in again"
+        if row is None or user is None or row.used:
+            raise refused
+        if not await self.factor.right(user.id, code):
+            raise wrong_code(401)
+        if not await self.records.use_secret(row.id, self.now()):
+            raise refused
+        return user, row.name == "session"
+
+    async def _challenge(self, user: User, session: bool) -> None:
+        if not await self.factor.on(user.id):
+            return
+        secret = new_secret()
+        row = Secret(new_id(), user.id, "challenge", digest(secret), self.now(), self.now() + CHALLENGE)
+        await self.records.add_secret(replace(row, name="session" if session else "tokens"))
+        problem = unauthenticated("the code of the second factor is needed", "second_factor_required")
+        problem.hint = "send it with the challenge to /api/auth/login/second-factor"
+        problem.challenge = secret
+        raise problem
 
     async def begin_session(self, user: User) -> str:
         """The value of a new session's cookie."""
@@ -185,6 +228,12 @@ class Accounts:
             if login.id != but:
                 await self._end(login)
 
+    async def lacks_factor(self, user: User) -> bool:
+        """Whether the server wants a second factor of somebody who has none."""
+        wanted = self.settings.second_factor
+        asked = wanted == "everyone" or (wanted == "admins" and user.role == "admin")
+        return asked and not await self.factor.on(user.id)
+
     # ---------------------------------------------------------------- passwords and links
 
     async def change_password(self, who: Principal, old: str, new: str) -> None:
@@ -196,9 +245,9 @@ class Accounts:
         await self.end_logins(who.user.id, but=who.credential)
 
     async def link(self, user: User, kind: str) -> str:
-        """The secret of a link that logs in ("login") or sets a new password ("reset"), once, within an hour."""
+        """The secret of a link that logs in ("login") or sets a new password ("reset"), once, within `link_minutes`."""
         secret = new_secret()
-        await self._keep("login" if kind == "login" else "reset", secret, user.id, LINK)
+        await self._keep("login" if kind == "login" else "reset", secret, user.id, self.link_life)
         await self.audit(f"{kind}-link-made", user.id)
         return secret
 
@@ -207,7 +256,7 @@ class Accounts:
         row = await self._valid(kind, secret)
         user = await self._active(row.user) if row else None
         if row is None or user is None or not await self.records.use_secret(row.id, self.now()):
-            problem = unauthenticated("the link is wrong, was used before, or is older than an hour", "invalid_link")
+            problem = unauthenticated("the link is wrong, was used before, or is too old", "invalid_link")
             problem.hint = "make a new one: polydub admin login-link"
             raise problem
         return user
@@ -217,15 +266,18 @@ class Accounts:
         row = await self._valid("reset", secret)
         user = await self._active(row.user) if row else None
         if user:
-            check(new, user.email, user.name)  # before the link is used up
+            await self._check_password(new, user.email, user.name)  # before the link is used up
         user = await self.by_link("reset", secret)
         await self._set_password(user, new)
         await self.end_logins(user.id)
 
     async def _set_password(self, user: User, new: str) -> None:
-        check(new, user.email, user.name)
+        await self._check_password(new, user.email, user.name)
         await self.records.change_user(user.id, password=await self.passwords.hash(new))
         await self.audit("password-changed", user.id)
+
+    async def _check_password(self, password: str, email: str, name: str) -> None:
+        await asyncio.to_thread(check, password, email, name, self.settings.breached_passwords)
 
     # ---------------------------------------------------------------- API tokens
 
@@ -260,8 +312,29 @@ class Accounts:
     def open_to_all(self) -> bool:
         """Whether people may register."""
         if self.settings.registration == "auto":
-            return self.settings.host in LOOPBACK and not self.settings.public_url
+            return self.settings.for_itself
         return self.settings.registration == "open"
+
+    async def drop(self, user: str, by: str) -> bool:
+        """Deletes an account, its logins, tokens and second factor; False when there is none. `by`: who wants it."""
+        if not await self.records.drop_user(user):
+            return False
+        await self.factor.off(user)
+        await self.audit("account-deleted", user, by=by)
+        return True
+
+    async def reset_factor(self, user: str, by: str) -> bool:
+        """Takes the second factor from somebody who lost it, and ends all logins; False when there was none."""
+        if not await self.factor.off(user):
+            return False
+        await self.end_logins(user)
+        await self.audit("second-factor-reset", user, by=by)
+        return True
+
+    @property
+    def link_life(self) -> timedelta:
+        """How long a one-time link holds."""
+        return timedelta(minutes=self.settings.link_minutes)
 
     @property
     def _idle(self) -> timedelta:

@@ -34,6 +34,7 @@ TAGS = {
     "admin": "Accounts of others, audit log.",
     "operations": "Is it there, is it ready, how busy is it.",
     "jobs": "Dubs: start, follow, stop, fetch.",
+    "catalogue": "What a job may name: engines, languages, settings.",
     "uploads": "Files, at once or in parts that survive anything (tus 1.0).",
     "review": "Lines of a dub: see, change, lock, speak anew.",
     "streams": "Dubs that are watched while they are made (HLS).",
@@ -182,7 +183,9 @@ async def _of_http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _of_a_fault(request: Request, error: Exception) -> JSONResponse:
-    """A fault of ours; the framework raises it again after the answer, so that the log gets where it happened."""
+    """A fault of ours. The framework raises it again after the answer, and uvicorn logs it too, but knows no request id."""
+    facts = {"request": request.scope.get("polydub.request", ""), "path": request.url.path[:200]}
+    LOG.error("a fault of the server", exc_info=error, extra={"facts": facts})
     problem = Problem(500, "internal", "something went wrong in the server", hint="its log says more, under the request id")
     response = answer(request, problem)
     path, scheme = request.url.path, request.url.scheme

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from polydub.errors import BadInput, StoreError
 from polydub.server.contracts import OPEN, Event, JobRow, Records, Secret, Services, User
+from polydub.server.shared_store import WORK
 from polydub.server.shelf import PIECE, Shelf, checked
 from polydub.store import writing
 
@@ -157,6 +158,8 @@ async def _documents(records: Records) -> AsyncIterator[Mapping[str, Any]]:
 
 async def _stored(services: Services, folder: Path | None) -> AsyncIterator[Mapping[str, Any]]:
     for file in await cast("Shelf", services.storage).stored(""):
+        if file.key.startswith(WORK):  # can be done again
+            continue
         local = services.storage.local(file.key)
         if folder is not None:
             copy = folder / "files" / file.key

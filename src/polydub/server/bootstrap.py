@@ -7,9 +7,10 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from polydub.server.app import create_app
 from polydub.server.contracts import Event, JobRow, Secret, Services, User
 from polydub.server.db import open_records
 from polydub.server.db.records import now_utc
+from polydub.server.passwords import check_list
 from polydub.server.storage import open_storage
 from polydub.server.tokens import Keys, digest, new_id
 
@@ -50,6 +52,8 @@ def settled(loaded: Loaded) -> Loaded:
     address = loaded.secrets.get("database_url")
     if address:
         server = server.model_copy(update={"database": address.get_secret_value()})
+    if server.breached_passwords:
+        check_list(server.breached_passwords)
     wanted = ["jwt_keys"]
     wanted += ["d1_token"] if server.database == "d1" else []
     wanted += ["s3_access_key_id", "s3_secret_access_key"] if server.storage else []
@@ -132,7 +136,7 @@ async def first_admin(accounts: Accounts) -> tuple[User, bool]:
 async def serve(loaded: Loaded, begun: Callable[[Mapping[str, str]], None]) -> None:
     """Serves until it is told to stop (SIGTERM, SIGINT), then ends what is open within `FAREWELL_S` seconds.
 
-    Args: begun: called once requests are taken, with "url", "data", and "link" on the first start.
+    Args: begun: called once requests are taken, with "url" and "data", and "link" and "minutes" on the first start.
     Raises: what `opened` raises; BadSettings: the port is taken.
     """
     settings = loaded.settings.server
@@ -146,6 +150,7 @@ async def serve(loaded: Loaded, begun: Callable[[Mapping[str, str]], None]) -> N
             url = settings.public_url or address_of(settings, listener.getsockname()[1])
             facts = {"url": url, "data": str(house.services.folder)}
             if house.first_start:
+                facts["minutes"] = str(settings.link_minutes)
                 facts["link"] = f"{url}/login?token={await house.accounts.link(house.admin, 'login')}"
             keeping = asyncio.create_task(_keep_house(house.services))
             try:
@@ -271,6 +276,12 @@ class NoJobs:
 
     async def queue_depth(self) -> Mapping[str, int]:
         return {}
+
+    async def ended(self, before: datetime) -> Sequence[str]:
+        return ()
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        """There is nothing."""
 
     async def close(self) -> None:
         """Nothing is open."""

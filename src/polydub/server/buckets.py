@@ -85,29 +85,37 @@ class Signed:
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
-class BucketStorage:
-    """A bucket. Raises: StoreError when it cannot be reached or refuses."""
+def connected(bucket: Bucket, longest: timedelta, retries: int, patience: timedelta = timedelta(seconds=60)) -> S3Store:
+    """The library's view of a bucket. longest: of one request. retries: of one that failed, begun within `patience`."""
+    from obstore.store import S3Store
 
-    def __init__(self, bucket: Bucket) -> None:
-        self.bucket = bucket
+    return S3Store(
+        bucket.name,
+        prefix=bucket.prefix or None,
+        endpoint=bucket.endpoint,
+        region=bucket.region,
+        access_key_id=bucket.access_key,
+        secret_access_key=bucket.secret_key,
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": bucket.endpoint.startswith("http://"), "timeout": longest},
+        retry_config={"max_retries": retries, "retry_timeout": patience},
+    )
+
+
+class BucketStorage:
+    """A bucket. Raises: StoreError when it cannot be reached or refuses.
+
+    Args: cache_gb: how much of the work that hosts share there each of them keeps on its disk; 0 = all.
+    """
+
+    def __init__(self, bucket: Bucket, cache_gb: int = 0) -> None:
+        self.bucket, self.cache_gb = bucket, cache_gb
         self._opened: S3Store | None = None
 
     @property
     def _store(self) -> S3Store:
         if self._opened is None:
-            from obstore.store import S3Store
-
-            self._opened = S3Store(
-                self.bucket.name,
-                prefix=self.bucket.prefix or None,
-                endpoint=self.bucket.endpoint,
-                region=self.bucket.region,
-                access_key_id=self.bucket.access_key,
-                secret_access_key=self.bucket.secret_key,
-                virtual_hosted_style_request=False,
-                client_options={"allow_http": self.bucket.endpoint.startswith("http://"), "timeout": timedelta(hours=2)},
-                retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
-            )
+            self._opened = connected(self.bucket, timedelta(hours=2), 4)
         return self._opened
 
     async def put_file(self, key: str, file: Path) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polydub.engines import environments, registry
 from polydub.engines.base import Engine, Kind
-from polydub.errors import PolydubError
+from polydub.errors import BadSettings, PolydubError
 from polydub.server.problems import Problem
 
 if TYPE_CHECKING:
     from polydub.config import Loaded
+    from polydub.config.server import ServerSettings
 
 BEST: dict[str, Kind] = {
     **dict.fromkeys(("tts-1", "tts-1-hd", "gpt-4o-mini-tts"), "tts"),
@@ -23,7 +24,7 @@ BEST: dict[str, Kind] = {
 DIARIZING = "gpt-4o-transcribe-diarize"
 MADE = 1_767_225_600  # 2026-01-01: `created` of every model; clients want a number, nobody needs the right one
 _SERVED: tuple[Kind, ...] = ("tts", "asr", "separation")
-_TRIALS = frozenset({"fake"})  # for tests: used by name, not listed
+_TRIALS = frozenset({"fake"})  # for tests: used by name where the settings let clients do so, not listed
 _REMOTE = re.compile(r"[\w.:/@-]{1,200}")
 
 
@@ -47,9 +48,19 @@ def asked(kind: Kind, model: str, loaded: Loaded) -> str:
         return str(getattr(loaded.settings, config.CHOICES[kind]))
     name, colon, sub = model.partition(":")
     engine = registry.engines(kind).get(name)
-    if not isinstance(engine, Engine) or (colon and not _has(engine, sub)):
+    refused = name in _TRIALS and not loaded.settings.server.trials
+    if refused or not isinstance(engine, Engine) or (colon and not _has(engine, sub)):
         raise unknown(model)
     return model
+
+
+def refuse_trials(named: Mapping[str, object], settings: ServerSettings) -> None:
+    """Refuses engines that are for tests among the settings of a job. Raises: BadSettings."""
+    from polydub import config
+
+    for name in config.CHOICES.values():
+        if str(named.get(name, "")).partition(":")[0] in _TRIALS and not settings.trials:
+            raise BadSettings(f"{name}: this server has no engine {named[name]!r}", "engines are in /api/engines")
 
 
 def unknown(model: str) -> Problem:
@@ -84,7 +95,7 @@ def model(name: str, loaded: Loaded) -> Model:
         return listed
     for kind in _SERVED:
         engine = registry.engines(kind).get(name)
-        if isinstance(engine, Engine) and engine.info.name in _TRIALS:
+        if isinstance(engine, Engine) and engine.info.name in _TRIALS and loaded.settings.server.trials:
             return Model(name, kind, name)
     raise unknown(name)
 

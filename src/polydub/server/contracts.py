@@ -47,13 +47,14 @@ class Principal:
 class Secret:
     """A session, a refresh token, an API token, a login or reset link: kept as a hash, never as it is.
 
-    Attributes: kind: which of them; a "family" is a login by which access and refresh tokens are made. family: what came from
-    one login. digest: SHA-256 of the secret, hex. used: when it was used (up) or last used.
+    Attributes: kind: which of them; a "family" is a login by which access and refresh tokens are made, a "challenge" waits for
+    the second factor, "again" says that the login `family` has shown its password once more, a "miss" is a wrong code. family:
+    what came from one login. digest: SHA-256 of the secret, hex. used: when it was used (up) or last used.
     """
 
     id: str
     user: str
-    kind: Literal["session", "family", "refresh", "token", "login", "reset"]
+    kind: Literal["session", "family", "refresh", "token", "login", "reset", "challenge", "again", "miss"]
     digest: str = field(repr=False)
     created: datetime
     expires: datetime
@@ -167,12 +168,24 @@ class Records(Protocol):
         """The row as it is after the change; None when it was in none of the states `when`."""
         ...
 
+    async def drop_job(self, id_: str, *, when: frozenset[JobState]) -> bool:
+        """Deletes the row of a job that is in one of these states, and no more than the row; of two who try, one succeeds."""
+        ...
+
+    async def jobs_by_state(self) -> Mapping[JobState, int]:
+        """How many there are in each state that any is in."""
+        ...
+
     async def count_jobs(self, owner: str, states: frozenset[JobState]) -> int: ...
     async def add_event(self, job: str, kind: str, data: Mapping[str, Any]) -> Event: ...
     async def events(self, job: str, after: int = 0, limit: int = 1000) -> Sequence[Event]: ...
 
     async def drop_events(self, job: str) -> int:
         """Deletes what happened to a job; how many."""
+        ...
+
+    async def stray_events(self) -> Sequence[str]:
+        """Ids of jobs that are no more, and of which events are left."""
         ...
 
     async def put(self, kind: str, id_: str, owner: str, document: Mapping[str, Any]) -> None: ...
@@ -192,6 +205,10 @@ class Records(Protocol):
         ...
 
     async def drop(self, kind: str, id_: str) -> bool: ...
+    async def drop_naming(self, kind: str, owner: str, id_: str) -> int:
+        """Deletes documents of a kind and an owner that name a job; how many. `id_`: as `new_id` makes them."""
+        ...
+
     async def ping(self) -> None: ...
 
 
@@ -228,6 +245,14 @@ class Jobs(Protocol):
         ...
 
     async def queue_depth(self) -> Mapping[str, int]: ...
+    async def ended(self, before: datetime) -> Sequence[str]:
+        """Ids of what the queues remember of work that ended before then."""
+        ...
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        """Lets the queues forget work that has ended; the rows of its jobs stay."""
+        ...
+
     async def close(self) -> None: ...
 
 

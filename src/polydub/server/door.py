@@ -12,6 +12,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,9 +20,9 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from polydub.config.server import ServerSettings
+from polydub.config.server import LOOPBACK, ServerSettings
 from polydub.server.access import principal
-from polydub.server.accounts import LOOPBACK, Accounts
+from polydub.server.accounts import Accounts
 from polydub.server.logs import REQUEST
 from polydub.server.metrics import Metrics
 from polydub.server.problems import Problem, body_of, headers_of, unauthenticated
@@ -120,6 +121,7 @@ class Door:
         return name in LOOPBACK or (bool(self.settings.public_url) and name == urlsplit(self.settings.public_url).hostname)
 
 
+LINGER_S = 10.0  # that a refused body is still taken
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9a-fA-F:.]+\](:\d{1,5})?")
 
 
@@ -165,7 +167,18 @@ class Passage:
         head = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close", **headers_of(told)}
         pairs = [(name.encode(), value.encode()) for name, value in head.items()]
         await self.send({"type": "http.response.start", "status": told.http_status, "headers": pairs})
-        await self.send({"type": "http.response.body", "body": body})
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+        if told.http_status != 408:
+            await self._linger()
+        await self.send({"type": "http.response.body"})
+
+    async def _linger(self) -> None:
+        """Takes what is still being sent, for a while: who sends when the connection is closed may never see the answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._complete:
+                    message = await self._receive()
+                    self._complete = not message.get("more_body", False)
 
     def log(self) -> None:
         """One line; the query is left out, since it may hold a token."""

@@ -22,6 +22,14 @@ class DubForm(FileForm):
         """Texts by name; what is not UTF-8 is replaced."""
         return {name: bytes(value).decode("utf-8", "replace").strip() for name, value in self._parts.items()}
 
+    async def film(self) -> str | None:
+        """As `begin`; None for a form that ends without a film and has a field `url` instead."""
+        while self._state == "before" and await self._feed():
+            pass
+        if self._state == "before" and self._ended and self.fields.get("url"):
+            return None
+        return await self.begin()
+
     async def rest(self) -> None:
         """Reads what comes after the film. Raises: Problem 400 when the form is damaged."""
         while await self._feed():

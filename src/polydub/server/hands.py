@@ -10,9 +10,10 @@ from pathlib import Path
 
 from polydub.config.server import ServerSettings
 from polydub.engines.devices import accelerators
-from polydub.errors import Busy
+from polydub.errors import BadSettings, Busy
 from polydub.server.work import PROGRAM
 
+APPLICATION, FILE = "polydub", "jobs.sqlite"  # name of the queues; where they lie when there is no Postgres
 QUEUES = ("jobs", "cpu", "gpu", "net")
 FETCHES = 4  # steps of the queue net that a worker is at
 
@@ -22,7 +23,8 @@ class Hands:
     """What a worker works with.
 
     Attributes: queues: whose work it takes, those of "jobs" besides. slots: by queue. program: of its residents. threads: of
-    each of them, 0 = one per core. offers: what only some workers have, "gpu".
+    each of them, 0 = one per core. offers: what only some workers have, "gpu". slice: calls and seconds after which a step asks
+    whether somebody more urgent waits.
     """
 
     queues: Sequence[str] = QUEUES[1:]
@@ -30,14 +32,26 @@ class Hands:
     program: Sequence[str] = PROGRAM
     threads: int = 0
     offers: frozenset[str] = frozenset()
+    slice: tuple[int, float] = (50, 30.0)
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Queues whose work can be done here."""
+        return frozenset(self.queues) - {"gpu"} | self.offers
 
 
 def hands_of(settings: ServerSettings, queues: Sequence[str] = QUEUES[1:]) -> Hands:
-    """What the settings give a worker for these queues; "gpu" is left out where there are no slots for it."""
+    """What the settings give a worker for these queues; "gpu" is left out where there is no slot, or no accelerator, for it.
+
+    Raises: BadSettings where nothing is left.
+    """
     slots = {"cpu": settings.jobs_at_once, "gpu": settings.gpu_slots, "net": FETCHES}
-    wanted = [queue for queue in queues if slots[queue]]
+    wanted = [queue for queue in queues if slots[queue] and (queue != "gpu" or accelerators())]
+    if set(queues) == {"gpu"} and not wanted:
+        hint = "leave out --queues, or name cpu or net" if settings.gpu_slots else "set gpu_slots to 1 or more"
+        raise BadSettings("there is no accelerator here that the queue gpu could use", hint)
     threads = max(1, len(os.sched_getaffinity(0)) // settings.jobs_at_once)
-    offers = frozenset({"gpu"} if "gpu" in wanted and accelerators() else ())
+    offers = frozenset({"gpu"} & set(wanted))
     return Hands(wanted, slots, threads=threads, offers=offers)
 
 

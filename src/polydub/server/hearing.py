@@ -16,6 +16,7 @@ from polydub.engines.registry import UNKNOWN
 from polydub.errors import NoSpeech
 from polydub.runner import Handle, Run
 from polydub.server.desk import Flow
+from polydub.server.hints import NO_HINTS, Hints, heeding
 from polydub.server.problems import Problem
 from polydub.server.speech import House, named
 from polydub.stages import deliver, listen, recognise, separate, translate
@@ -52,14 +53,19 @@ class Listening:
     language: str = ""
     speakers: bool = False
     english: bool = False
+    hints: Hints = NO_HINTS
 
 
 @dataclass(frozen=True)
 class Heeded:
-    """A recording has been accepted. `engine`: with its model, as a client may name it. `duration`: seconds."""
+    """A recording has been accepted. `engine`: with its model, as a client may name it. `duration`: seconds.
+
+    `notices`: what of the request is not heeded.
+    """
 
     engine: str
     duration: float
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,16 +121,19 @@ def lead(before: str, text: str) -> str:
 
 
 class _Progress:
-    """Progress of stages as it is told to a client: not every step of it."""
+    """Progress of stages as it is told to a client: not every step of it, and nothing twice."""
 
     def __init__(self, tell: Flow[Telling] | Flow[Parting]) -> None:
         self._flow, self._stage, self._last = tell, "", 0.0
+        self._told: tuple[str, int, int] | None = None
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.stage == self._stage and now - self._last < PROGRESS_S and progress.done < progress.total:
             return
-        self._stage, self._last = progress.stage, now
+        if self._told == (told := (progress.stage, progress.done, progress.total)):
+            return  # a stage at work says so again and again
+        self._stage, self._last, self._told = progress.stage, now, told
         self._flow.put(progress)
 
 
@@ -162,10 +171,13 @@ def _hear(house: House, recording: Recording, want: Listening, flow: Flow[Tellin
         wants: dict[Kind, str] = {"asr": want.language or UNKNOWN, "vad": UNKNOWN}
         if want.speakers:
             wants["diarization"] = UNKNOWN
-        tool = house.choose(run, "asr", want.model, wants)
+        tool, unheeded = heeding(house.choose(run, "asr", want.model, wants), want.hints)
+        run.tools["asr"] = tool
+        for notice in unheeded:
+            run.note(notice)
         with house.desk(tool).place(), house.desk(tool).turn(time.monotonic(), flow.check):
             source, extracted = _opened(run, recording)
-            flow.put(Heeded(named(tool), source.duration))
+            flow.put(Heeded(named(tool), source.duration, unheeded))
             try:
                 flow.put(_heard(house, run, extracted, want, flow))
             except NoSpeech:

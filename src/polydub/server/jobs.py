@@ -28,22 +28,21 @@ from polydub.server.contracts import OPEN, Event, JobRow, JobState, Records, Sto
 from polydub.server.db.records import now_utc
 from polydub.server.db.sql import sqlite_engine
 from polydub.server.fanout import Fanout, PostgresLine
-from polydub.server.hands import QUEUES, Hands, hands_of, hold, postgres
-from polydub.server.mending import ACTIVE, Mender
+from polydub.server.fetching import Fetcher
+from polydub.server.hands import APPLICATION, FILE, QUEUES, Hands, hands_of, hold, postgres
+from polydub.server.mending import ACTIVE, Mender, Past
 from polydub.server.requests import TooManyJobs
-from polydub.server.steps import WORKING, Place, Steps, fail
+from polydub.server.steps import WORKING, Others, Place, Steps, fail
 from polydub.server.sweeper import Member, Sweeper
 from polydub.server.work import Crew, Message
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-APPLICATION, VERSION = "polydub", "1"  # a protocol number: it is raised when `job` or `step` must change, never otherwise
+VERSION = "1"  # a protocol number: it is raised when `job` or `step` must change, never otherwise
 ALONE = "embedded"  # executor of the one process that works on a SQLite file: at its next start it recovers its own work
 POLL_S = {"jobs": 0.2, "cpu": 0.2, "gpu": 0.2, "net": 0.5}  # of queues, among several workers
-POLL_ALONE_S = {"jobs": 0.5, "cpu": 0.5, "gpu": 1.0, "net": 5.0}  # where nobody but this process is kept busy by it
-AHEAD = (
-    50  # steps that the one process takes from a queue for each slot, to begin with the most urgent: it looks rarely
-)
+POLL_ALONE_S = {"jobs": 0.5, "cpu": 0.5, "gpu": 1.0, "net": 1.0}  # where nobody but this process is kept busy by it
+AHEAD = 50  # steps that the one process takes from a queue for each slot, to begin with the most urgent: it looks rarely
 PLANS = 6  # jobs that a process plans at once: more of them only make those wait who submit
 TRIES = 600  # of a step that needs the records only, one a second
 _HERE: list[Worker] = []  # DBOS is one in a process, and so is this
@@ -98,9 +97,9 @@ class Worker:
     def __init__(self, url: str, place: Place, hands: Hands, gave_up: Callable[[str], Awaitable[None]]) -> None:
         self.url, self._hands, self._gave_up = url, hands, gave_up
         self.crews = {queue: Crew(hands.slots[queue], hands.program) for queue in hands.queues}
-        self.steps = Steps(place, self.crews, hands.threads)
+        self.steps = Steps(place, self.crews, hands)
         self.executor = f"{socket.gethostname()}-{os.getpid()}-{random.token_hex(4)}" if url else ALONE
-        self.engine = None if url else sqlite_engine(place.folder / "jobs.sqlite")
+        self.engine = None if url else sqlite_engine(place.folder / FILE)
         self.sweeper: Sweeper | None = None
         self.closing: list[Callable[[], Awaitable[None]]] = []
         self._home = asyncio.get_running_loop()
@@ -112,7 +111,7 @@ class Worker:
             raise RuntimeError("there is a worker in this process already")
         _HERE.append(self)
         if self.url:
-            member = Member(self.executor, self._hands.offers)
+            member = Member(self.executor, self._hands.served)
             self.sweeper = Sweeper(self.url, member, queue_of, self._give_up)
             await asyncio.to_thread(self.sweeper.first_beat)
         await asyncio.to_thread(self._launch)  # from the thread of this loop DBOS would take the loop for its own
@@ -157,7 +156,7 @@ class Worker:
     async def work(self, call: Message) -> Message:
         """A step; while this process ends nothing becomes known of it."""
         outcome = await self.steps.work(call)
-        if self._closing and "result" not in outcome:
+        if self._closing and not ("result" in outcome or "next" in outcome):
             await asyncio.Event().wait()
         return outcome
 
@@ -210,10 +209,8 @@ async def _awaited(what: Awaitable[T]) -> T:
     return await what
 
 
-class DurableJobs:
+class DurableJobs(Past):
     """The `Jobs` of a server. `worker`: of this process; None where `polydub worker` does the work."""
-
-    client: DBOSClient
 
     def __init__(self, records: Records, fanout: Fanout, settings: ServerSettings, now: Callable[[], datetime]) -> None:
         self._records, self.fanout, self._settings, self._now = records, fanout, settings, now
@@ -344,10 +341,11 @@ async def start_jobs(kept: Kept, hands: Hands) -> DurableJobs:
     else:
         release = hold(kept.folder)
 
-        async def accelerated() -> bool:
-            return "gpu" in hands.offers
+        async def served() -> frozenset[str]:
+            return hands.served
 
-        place = Place(kept.records, kept.storage, fanout, kept.folder, kept.now, accelerated)
+        others = Others(served, _urgent)
+        place = Place(kept.records, kept.storage, fanout, kept.folder, kept.now, others, Fetcher(kept))
         jobs.worker = Worker("", place, hands, jobs.gave_up)
         try:
             await jobs.worker.start()
@@ -360,7 +358,7 @@ async def start_jobs(kept: Kept, hands: Hands) -> DurableJobs:
             release()
 
         jobs.closing += [let_go, jobs.worker.close, jobs.disconnect]
-    mender = Mender(kept.records, jobs.client, jobs.enqueue, jobs.gave_up, kept.now)
+    mender = Mender(kept.records, jobs.client, jobs.enqueue, jobs.gave_up)
     mender.start()
     jobs.closing.append(mender.close)
     return jobs
@@ -373,15 +371,23 @@ async def open_worker(kept: Kept, hands: Hands) -> Worker:
     fanout = Fanout(kept.records)
     fanout.line = line = PostgresLine(url, fanout.give, fanout.resync)
 
-    async def accelerated() -> bool:
+    async def served() -> frozenset[str]:
         assert worker.sweeper is not None  # noqa: S101 - on Postgres there is one
-        return "gpu" in await asyncio.to_thread(worker.sweeper.offered)
+        return await asyncio.to_thread(worker.sweeper.offered)
 
-    place = Place(kept.records, kept.storage, fanout, kept.folder, kept.now, accelerated)
+    others = Others(served, _urgent, many=True)
+    place = Place(kept.records, kept.storage, fanout, kept.folder, kept.now, others, Fetcher(kept))
     worker = Worker(url, place, hands, lambda workflow: fail(kept.records, fanout, kept.now, workflow))
     worker.closing.append(line.close)
     await worker.start()
     return worker
+
+
+async def _urgent(queue: str, priority: int) -> bool:
+    """Whether something waits that is more urgent."""
+    told: dict[str, Any] = {"status": "ENQUEUED", "load_input": False, "load_output": False, "limit": 1000}
+    waiting = await asyncio.to_thread(lambda: DBOS.list_workflows(queue_name=queue, **told))
+    return any((workflow.priority or 0) < priority for workflow in waiting)
 
 
 def _client(url: str) -> DBOSClient:

@@ -1,11 +1,11 @@
-"""Looking after jobs from time to time: those that no workflow will end, and workflows that nobody asks about any more."""
+"""Looking after jobs: those that no workflow will end, and workflows that nobody asks about any more."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from polydub.server.contracts import JobRow, Records
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 EVERY_S = 60.0
-FORGET_DAYS = 2  # after which ended workflows are deleted; the jobs are rows of the records
+AT_ONCE = 1000  # workflows that are read or deleted by one statement
 ACTIVE, ENDED = ["PENDING", "ENQUEUED", "DELAYED"], ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
@@ -25,8 +25,8 @@ class Mender:
     """Looks at once and every minute. enqueue: of a job; gave_up: fails the job of a workflow by its id."""
 
     def __init__(self, records: Records, client: DBOSClient, enqueue: Callable[[JobRow], Awaitable[None]],
-                 gave_up: Callable[[str], Awaitable[None]], now: Callable[[], datetime]) -> None:  # fmt: skip
-        self._records, self._client, self._enqueue, self._gave_up, self._now = records, client, enqueue, gave_up, now
+                 gave_up: Callable[[str], Awaitable[None]]) -> None:  # fmt: skip
+        self._records, self._client, self._enqueue, self._gave_up = records, client, enqueue, gave_up
         self._looking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -41,9 +41,8 @@ class Mender:
 
     async def _look(self) -> None:
         while True:
-            for what in (self.mend, self.forget):
-                if error := await settled(what()):
-                    log.warning("jobs could not be looked after: %s", error)
+            if error := await settled(self.mend()):
+                log.warning("jobs could not be looked after: %s", error)
             await asyncio.sleep(EVERY_S)
 
     async def _wait_in_vain(self) -> Sequence[JobRow]:
@@ -72,12 +71,26 @@ class Mender:
             mended += 1
         return mended
 
-    async def forget(self) -> int:
-        """Deletes what the queues remember of workflows that ended days ago; how many. The jobs themselves stay."""
-        before = (self._now() - timedelta(days=FORGET_DAYS)).isoformat()
-        old = await self._client.list_workflows_async(
-            status=ENDED, completed_before=before, limit=10_000, load_input=False, load_output=False
-        )
-        if old:
-            await self._client.delete_workflows_async([workflow.workflow_id for workflow in old])
-        return len(old)
+
+class Past:
+    """What the queues remember of work that has ended."""
+
+    def __init__(self, client: DBOSClient) -> None:
+        self.client = client
+
+    async def ended(self, before: datetime) -> Sequence[str]:
+        """Ids of workflows that ended before then."""
+        found: list[str] = []
+        while True:
+            page = await self.client.list_workflows_async(
+                status=ENDED, completed_before=before.isoformat(), limit=AT_ONCE, offset=len(found),
+                load_input=False, load_output=False,
+            )  # fmt: skip
+            found += [workflow.workflow_id for workflow in page]
+            if len(page) < AT_ONCE:
+                return found
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        """Deletes them."""
+        for start in range(0, len(ids), AT_ONCE):
+            await self.client.delete_workflows_async(list(ids[start : start + AT_ONCE]))

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+import anyio.to_thread
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from polydub.server import requests
 from polydub.server.access import mine, owned
+from polydub.server.catalogue import refuse_trials
 from polydub.server.contracts import JobRow, JobState, Principal, Services
 from polydub.server.library_facts import csv_of
+from polydub.server.names import shown
 from polydub.server.problems import Problem, not_found, too_many
 from polydub.server.requests import Id
 from polydub.server.tokens import new_id
 from polydub.server.uploads import Uploads
+from polydub.server.urls import World, allowing, offered
+from polydub.server.webhooks import LOGGED
 
 KIND = "idempotency"  # of documents in the records
 WORKING: frozenset[JobState] = frozenset({"queued", "running"})
@@ -33,6 +40,24 @@ class FileWish(BaseModel):
     name: str = Field(default="", max_length=1000, description="Its name; empty = as it was uploaded.", examples=["talk.mp4"])
 
 
+class FilmWish(BaseModel):
+    """A film that was uploaded, or one that the server fetches."""
+
+    model_config = ConfigDict(extra="forbid")
+    upload: Id | None = Field(default=None, description="Id of a complete upload.", examples=["5f0c2f9f2b1d4c6e8a7b9c0d"])
+    url: str | None = Field(
+        default=None, min_length=1, max_length=4096, examples=["https://example.org/talk.mp4"],
+        description="Instead of an upload: a web address of the file itself, which the job fetches first.",
+    )  # fmt: skip
+    name: str = Field(default="", max_length=1000, description="Its name; empty = as it is called.", examples=["talk.mp4"])
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> FilmWish:
+        if (self.upload is None) == (self.url is None):
+            raise ValueError("give either upload or url")
+        return self
+
+
 class JobWish(BaseModel):
     """A dub that is to be."""
 
@@ -43,7 +68,7 @@ class JobWish(BaseModel):
     kind: Literal["dub"] = "dub"
     title: str = Field(default="", max_length=200, description="Empty = the film's name.")
     priority: int = Field(default=5, ge=1, le=9, description="1 is worked on first.")
-    input: FileWish
+    input: FilmWish
     to: list[str] = Field(min_length=1, max_length=20, description="Languages, BCP-47.", examples=[["es"]])
     transcript: FileWish | None = None
     translations: dict[str, FileWish] = Field(default={}, max_length=20, description="By language.")
@@ -54,15 +79,24 @@ class JobWish(BaseModel):
     preset: Annotated[str, Field(max_length=100, description="Name of what these settings are, for people.")] = ""
 
 
-async def request_of(who: Principal, wish: JobWish, uploads: Uploads) -> requests.Request:
-    """The request of a wish. Raises: Problem 404, 409, 410 for an upload; BadSettings for what cannot be."""
+async def request_of(who: Principal, wish: JobWish, uploads: Uploads, world: World) -> requests.Request:
+    """The request of a wish. Raises: Problem 404, 409, 410 for an upload; Refused for a url; BadSettings for what cannot be."""
     tree: dict[str, Any] = wish.model_dump(exclude={"title", "priority", "glossary"}, exclude_none=True)
     for file in _files(tree):
+        if "url" in file:
+            file.update(coming(file["url"], world, file["name"]))
+            continue
         upload = mine(who, await uploads.get(file["upload"]), "upload")
         if not upload.complete:
             raise Problem(409, "upload_incomplete", f"the upload {upload.id} is not complete", hint="send the rest of it first")
         file["name"] = file["name"] or upload.name
     return requests.read(tree)
+
+
+def coming(url: str, world: World, name: str = "") -> dict[str, str]:
+    """The film at an address: an upload that is going to be. Raises: Refused."""
+    address = offered(url, world)
+    return {"upload": new_id(), "url": address, "name": name or shown(unquote(urlsplit(address).path))}
 
 
 def _files(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -82,7 +116,10 @@ class Orders:
         Raises: what `request_of` raises; TooManyJobs and Problem 429; Problem 422 for a key that was used for something else,
         409 while another request of this key is at it.
         """
-        asked = [await request_of(who, wish, self._uploads) for wish in wishes]
+        world = allowing(self._services.settings.url_hosts)
+        asked = [await request_of(who, wish, self._uploads, world) for wish in wishes]
+        for request in asked:
+            refuse_trials(request.settings, self._services.settings)
         for wish in wishes:
             await self._terms(who, wish)
         document = await self._once(who, key, wishes) if key else {"jobs": [new_id() for _ in wishes]}
@@ -180,7 +217,23 @@ def _name(who: Principal, key: str) -> str:
 async def job_of(services: Services, who: Principal, id_: str) -> JobRow:
     """A job that may be seen. Raises: Problem 404, also for one that was deleted."""
     row = await services.records.job(id_)
-    if row is None or not row.owner:
+    if row is None:
         raise not_found("job")
     owned(who, row.owner, "job")
     return row
+
+
+async def remove(services: Services, row: JobRow) -> None:
+    """Ends a job and deletes all of it; what fails after the row has gone is for `retention`. Raises: Problem 409."""
+    records, storage = services.records, services.storage
+    await services.jobs.cancel(row.id)
+    if not await records.drop_job(row.id, when=frozenset({"done", "failed", "cancelled"})):
+        if await records.job(row.id):
+            raise Problem(409, "job_open", "the job has just been begun anew", hint="delete it again")
+        return
+    await records.drop_events(row.id)
+    for kind in (KIND, LOGGED):
+        await records.drop_naming(kind, row.owner, row.id)
+    for key in await storage.keys(f"jobs/{row.id}/"):
+        await storage.delete(key)
+    await anyio.to_thread.run_sync(lambda: shutil.rmtree(services.folder / "jobs" / row.id, ignore_errors=True))

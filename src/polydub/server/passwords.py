@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from polydub.errors import BadSettings, StoreError
 from polydub.server.problems import Problem, too_many
 
 Answer = TypeVar("Answer")
 SHORTEST, LONGEST = 12, 256  # characters
 MEMORY_KIB, ROUNDS = 32 * 1024, 3  # above OWASP's floor for argon2id (19 MiB, 2 rounds, 1 lane): about 0.1 s
 AT_ONCE, WAITING = 2, 32
-_ROWS = (
-    "abcdefghijklmnopqrstuvwxyz",
-    "01234567890",
-    "qwertyuiop",
-    "qwertzuiop",
-    "asdfghjkl",
-    "zxcvbnm",
-    "1q2w3e4r5t6y7u8i9o0p",
-)
-# What the lists of leaked passwords begin with, as far as it can be part of a longer one.
-_COMMON = frozenset(
-    {
-        "password", "passwort", "passw0rd", "p4ssword", "letmein", "welcome", "iloveyou", "monkey", "dragon",
-        "football", "baseball", "superman", "batman", "master", "sunshine", "princess", "shadow", "trustno1",
-        "starwars", "whatever", "computer", "internet", "changeme", "secret", "default", "admin", "administrator",
-        "root", "login", "access", "michael", "jennifer", "jordan", "hunter", "charlie", "correcthorsebatterystaple",
-        "polydub",
-    }
-)  # fmt: skip
+LOOKED_AT = 72  # characters that are judged: the time grows with the cube of them, and so many are good or never will be
+TRIED_FIRST = 10**8  # guesses, of who tries what people choose before what they do not; zxcvbn's bound for "somewhat guessable"
+OWN_NAME = "polydub"
+_KNOWN = ("correcthorsebatterystaple",)
+_LINE = re.compile(rb"[0-9A-Fa-f]{40}(:\d+)?\r?\n")
 
 
 @dataclass(frozen=True)
@@ -91,40 +81,74 @@ def _dummy(hasher: PasswordHash, memory_kib: int, rounds: int) -> str:
     return _DUMMIES[key]
 
 
-def check(password: str, email: str, name: str) -> None:
-    """Refuses what is easily guessed. Any characters will do, and any mixture of them. Raises: Problem 422."""
+def check(password: str, email: str, name: str, leaked: Path | None = None) -> None:
+    """Refuses what is easily guessed. Any characters will do, and any mixture of them. Takes up to 0.2 s.
+
+    Args: leaked: a list for `is_leaked`. Raises: Problem 422; StoreError when the list cannot be read.
+    """
     reason = weakness(password, email, name)
+    if not reason and leaked and is_leaked(password, leaked):
+        reason = "is one of those that have leaked somewhere"
     if reason:
         raise Problem(422, "weak_password", f"the password {reason}", hint="several unrelated words are good", param="password")
 
 
 def weakness(password: str, email: str = "", name: str = "") -> str:
-    """What is wrong with a password, "" when nothing is."""
+    """What is wrong with a password, "" when nothing is.
+
+    zxcvbn knows the 30,000 most frequent of ten million leaked passwords, words, names, dates and runs of the keyboard, and
+    what people make of them; it counts how many guesses come before this one.
+    """
     if len(password) < SHORTEST:
         return f"has fewer than {SHORTEST} characters"
     if len(password) > LONGEST:
         return f"has more than {LONGEST} characters"
-    rest = password.lower()
     known = [*re.split(r"[@.+_-]", email.lower()), *name.lower().split(), email.lower()]
-    for word in sorted({w for w in known if len(w) > 3}, key=len, reverse=True):
-        if word in rest:
-            return "holds the name or address of the account"
-    for word in sorted(_COMMON, key=len, reverse=True):
-        rest = rest.replace(word, "")
-    for row in _ROWS:
-        rest = _without_runs(rest, row)
-    if len(rest) < SHORTEST // 2 or len(set(rest)) < 5:
-        return "is one of those that are tried first"
-    return ""
+    if any(word in password.lower() for word in known if len(word) > 3):
+        return "holds the name or address of the account"
+    if OWN_NAME in password.lower():
+        return f"holds the word {OWN_NAME}"
+    from zxcvbn import zxcvbn
+
+    judged = zxcvbn(password[:LOOKED_AT], user_inputs=[*_KNOWN, *filter(None, known)], max_length=LOOKED_AT)
+    return "is one of those that are tried first" if judged["guesses"] < TRIED_FIRST else ""
 
 
-def _without_runs(text: str, row: str) -> str:
-    """`text` without pieces of four and more that stand in `row`, forwards or backwards."""
-    for line in (row, row[::-1]):
-        for length in range(len(line), 3, -1):
-            for start in range(len(line) - length + 1):
-                text = text.replace(line[start : start + length], "")
-    return text
+def is_leaked(password: str, file: Path) -> bool:
+    """Whether a file of sorted lines SHA1:COUNT has a password, as Have I Been Pwned gives them out (40 GB: it is searched,
+    not read). Raises: StoreError.
+    """
+    wanted = hashlib.sha1(_bytes(password), usedforsecurity=False).hexdigest().upper().encode()
+    try:
+        with file.open("rb") as lines:
+            low, high = 0, lines.seek(0, os.SEEK_END)
+            while low < high:  # `low` begins a line; every line before it is smaller
+                middle = (low + high) // 2
+                lines.seek(max(0, middle - 1))
+                if middle:
+                    lines.readline()
+                line = lines.readline()
+                if line and line[:40].upper() < wanted:
+                    low = lines.tell()
+                else:
+                    high = middle
+            lines.seek(low)
+            return lines.readline()[:40].upper() == wanted
+    except OSError as error:
+        raise StoreError(f"the list of leaked passwords {file} cannot be read: {error.strerror or error}") from error
+
+
+def check_list(file: Path) -> None:
+    """Whether `is_leaked` can read a file. Raises: BadSettings."""
+    try:
+        with file.open("rb") as lines:
+            first = lines.readline(100)
+    except OSError as error:
+        raise BadSettings(
+            f"the list of leaked passwords {file} cannot be read: {error.strerror or error}", "see server.breached_passwords"
+        ) from error
+    if not _LINE.fullmatch(first):
+        raise BadSettings(f"{file} is no list of leaked passwords", "its lines are SHA1:COUNT, sorted by the SHA1")
 
 
 def _bytes(password: str) -> bytes:

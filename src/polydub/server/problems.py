@@ -19,10 +19,12 @@ _RETRIED = frozenset({408, 409, 429})  # statuses that clients try again by them
 class Problem(PolydubError):
     """An error that has its own HTTP status and code.
 
-    Attributes: param: the field or parameter that it is about. retry_after: seconds after which to try again.
+    Attributes: param: the field or parameter that it is about. retry_after: seconds after which to try again. challenge: what
+    a login goes on with.
     """
 
     retry_after: float | None = None
+    challenge: str | None = None
 
     def __init__(self, status: int, code: str, message: str, *, hint: str = "", param: str | None = None) -> None:
         super().__init__(message, hint)
@@ -39,6 +41,7 @@ class ErrorFacts(BaseModel):
     param: str | None = Field(default=None, description="The field that it is about.")
     code: str | None = Field(default=None, description="Stable name of the error.")
     hint: str | None = Field(default=None, description="What to do next; only under /api.")
+    challenge: str | None = Field(default=None, description="Only with code second_factor_required: what goes with the code.")
 
 
 class ErrorBody(BaseModel):
@@ -77,6 +80,9 @@ def body_of(error: PolydubError, path: str) -> dict[str, Any]:
         "param": getattr(error, "param", None),
         "code": error.code.replace("-", "_"),
     }
+    challenge = getattr(error, "challenge", None)
+    if challenge:
+        facts["challenge"] = challenge
     if not path.startswith("/v1"):
         facts["hint"] = error.hint or None
     elif error.hint:

@@ -21,7 +21,7 @@ from polydub.request import Job
 # Settings of the host and its disks, of people who share its files, and those that a request has fields of its own for.
 _HOST = frozenset(
     {"to", "voice", "output", "store", "models", "environments", "threads", "jobs", "idle_s", "check_memory", "strict_secrets"}
-    | {"download", "offline", "server", "engines", "stream", "chunk_seconds", "overlap_seconds"}
+    | {"download", "offline", "server", "engines"}
     | {"voices", "voice_ref_dir", "character_book", "characters", "character_threshold", "character_margin", "auto_enrol"}
 )
 _TEXTS = frozenset({"source_language", "speakers", "summary", "asr_model"})  # whose words are looked at before they are used
@@ -69,6 +69,12 @@ class File(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(safe_name)]
 
 
+class Film(File):
+    """The film of a job. Attributes: url: where the job's first step fetches the upload from; "" = it is there already."""
+
+    url: Annotated[str, Field(max_length=4096)] = ""
+
+
 class Request(BaseModel):
     """A dub of one film. Raises (as ValidationError) what cannot be before any work is done.
 
@@ -79,7 +85,7 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["dub"] = "dub"
-    input: File
+    input: Film
     to: Annotated[tuple[Language, ...], Field(min_length=1, max_length=20)]
     transcript: File | None = None
     translations: Mapping[Language, File] = {}
@@ -121,6 +127,10 @@ def check(request: Request) -> None:
             raise BadSettings(f"a voice cannot be called {voice!r}", "write the name of a voice of the engine or the library")
     loaded = config.load(_values(request), job=None, environ={}, cwd=Path("/nonexistent"), user_file=None)
     check_together(loaded.settings)
+    if streams(request):
+        from polydub import streaming
+
+        streaming.check(loaded.settings.model_copy(update={"rttm": request.files.get("rttm")}))
 
 
 def _check_text(name: str, value: JsonValue) -> None:
@@ -139,8 +149,14 @@ def _check_text(name: str, value: JsonValue) -> None:
 
 
 def uploads(request: Request) -> tuple[str, ...]:
-    """Ids of the uploads that a request needs, each once: whoever submits it must be allowed to read them."""
-    return tuple(dict.fromkeys(file.upload for file in _placed(request).values()))
+    """Ids of the uploads that are there and a request needs, each once: whoever submits it must be allowed to read them."""
+    fetched = {request.input.upload} if request.input.url else set[str]()
+    return tuple(dict.fromkeys(file.upload for file in _placed(request).values() if file.upload not in fetched))
+
+
+def streams(request: Request) -> bool:
+    """Whether the film can be watched while it is dubbed."""
+    return request.settings.get("stream", "off") != "off"
 
 
 def places(request: Request, folder: Path) -> dict[Path, str]:

@@ -1,7 +1,8 @@
 """A process that works on jobs with engines kept loaded: `python -m polydub.server.resident`, started by `server.work`.
 
-It reads one task a line on stdin and answers with lines on the pipe that its stdout was: progress, notices, one result or
-error. It leads a process group of its own, which is killed as a whole, by itself when stdin ends: its parent has gone.
+It reads one task a line on stdin and answers with lines on the pipe that its stdout was: progress, notices, and at last a
+result, an error, or who goes on ("next"). A line {"yield": NAME} tells it that somebody more urgent waits. It leads a process
+group of its own, which is killed as a whole, by itself when stdin ends: its parent has gone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,10 +25,13 @@ from polydub.errors import PolydubError
 from polydub.types import Progress
 
 if TYPE_CHECKING:
+    from polydub.dubbing import Outcome
+    from polydub.duty import Duty
     from polydub.engines.pool import EnginePool
 
 log = logging.getLogger(__name__)
 EVERY_S = 0.5  # progress of one stage is told at most this often
+_YIELDS: set[str] = set()  # steps that somebody more urgent waits for
 SHARE = 500  # of 1000: the system takes this process before the server where memory runs out
 
 Message = Mapping[str, Any]
@@ -56,11 +60,16 @@ class Dubber:
         self._pool: EnginePool | None = None
 
     def __call__(self, message: Message, tell: Tell) -> Message:
-        """Message: request, folder of the job, store, threads. Returns what `JobRow.result` holds. Raises: PolydubError."""
+        """Message: request, folder of the job, store, threads, and what `shared_store.told` tells of a bucket.
+
+        Message may hold "part": which calls of the dub are made here (see `part_of`). Returns what `JobRow.result` holds, or
+        {"next": who goes on with what}. Raises: PolydubError.
+        """
         from polydub import config
         from polydub.dubbing import Ears, dub_film
+        from polydub.duty import HandedOver
         from polydub.engines.pool import EnginePool
-        from polydub.server import requests
+        from polydub.server import requests, shared_store, watching
 
         folder = Path(message["folder"])
         job, values = requests.to_job(requests.read(message["request"]), folder)
@@ -70,14 +79,30 @@ class Dubber:
             self._pool = EnginePool(loaded.settings.idle_s, loaded.settings.threads or len(os.sched_getaffinity(0)))
         passes = Throttle()
 
+        duty = part_of(message, tell)
+
         def progress(progress: Progress) -> None:
-            if passes(progress):
+            again = duty is not None and duty.made and 0 < progress.done == progress.remembered  # an earlier step has told it
+            if not again and passes(progress):
                 tell({"progress": {"stage": progress.stage, "done": progress.done, "total": progress.total}})
 
         def say(text: str) -> None:
             tell({"notice": {"code": "waiting", "text": text.replace(str(folder), job.media.stem), "severity": "info"}})
 
-        outcomes = dub_film(job, loaded, self._pool, Ears(progress, say))
+        began = time.monotonic()
+        pool, ears = self._pool, Ears(progress, say, store=shared_store.opener(message), duty=duty)
+        if loaded.settings.stream != "off":
+            dub = shared_store.until_whole(lambda: watching.dub(job, loaded, pool, ears, tell))
+            project = dub.pop("project")
+            return {"dubs": [dub], "folder": str(project.relative_to(folder)), "files": files(project)}
+        try:
+            outcomes = shared_store.until_whole(lambda: dub_film(job, loaded, pool, ears))
+        except HandedOver as over:
+            assert duty is not None  # noqa: S101 - without one nobody hands over
+            spent = message["part"]["spent"] + time.monotonic() - began
+            return {"next": {"queue": over.to, "pins": duty.pins, "counts": duty.counts, "spent": round(spent, 3)}}
+        spent = float(message["part"]["spent"]) if message.get("part") else 0.0
+        tell({"figures": figures(outcomes, spent + time.monotonic() - began)})
         dubs: list[dict[str, Any]] = []
         for outcome in outcomes:
             for notice in outcome.notices:
@@ -87,6 +112,27 @@ class Dubber:
             dubs.append({"language": outcome.language, **names, "calls": outcome.called, "lines": len(outcome.facts.lines)})
         project = outcomes[0].film.parent
         return {"dubs": dubs, "folder": str(project.relative_to(folder)), "files": files(project)}
+
+
+def part_of(message: Message, tell: Tell) -> Duty | None:
+    """Which calls this process makes, as "part" of a message tells: {"name", "here", "accelerated", "stays", "pins", "counts",
+    "calls", "seconds", "spent"}; None = all."""
+    from polydub.duty import Duty, Slice
+
+    part: dict[str, Any] | None = message.get("part")
+    if part is None:
+        return None
+    name = part["name"]
+    slice_ = Slice(part["calls"], part["seconds"], lambda: tell({"slice": name}), lambda: name in _YIELDS)
+    return Duty(part["here"], part["accelerated"], part["pins"], part["counts"], slice_, part["stays"])
+
+
+def figures(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
+    """How long a job took, for `metrics.heed`: of stages that made something, in all languages."""
+    stages: dict[str, float] = {}
+    for count in (count for outcome in outcomes for count in outcome.facts.stages if count.ran):
+        stages[count.name] = stages.get(count.name, 0.0) + count.seconds
+    return {"stages": stages, "seconds": seconds, "film": outcomes[0].facts.source.duration}
 
 
 def files(project: Path) -> list[dict[str, Any]]:
@@ -118,8 +164,10 @@ def serve(tasks: Mapping[str, Task]) -> None:
             message = json.loads(lines.get())
             work = worker.submit(tasks[message["task"]], message, tell)
             error = work.exception()
+            _YIELDS.clear()
             if error is None:
-                tell({"result": work.result()})
+                result = work.result()
+                tell(result if "next" in result else {"result": result})
             elif isinstance(error, PolydubError):
                 tell({"error": anonymous(told(error), message)})
             else:
@@ -150,7 +198,10 @@ def unforeseen(error: BaseException) -> dict[str, Any]:
 
 def _listen(stdin: TextIO, lines: SimpleQueue[str]) -> None:
     for line in stdin:
-        lines.put(line)
+        if line.startswith('{"yield"'):
+            _YIELDS.add(json.loads(line)["yield"])
+        else:
+            lines.put(line)
     if os.getpgid(0) == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)

@@ -12,16 +12,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from polydub.server.contracts import OPEN, JobRow, Services
 from polydub.server.incoming import KIND as RECEIVED
+from polydub.server.orders import KIND as ONCE
 from polydub.server.problems import Problem
+from polydub.server.shared_store import FRESH, ROWS, WORK
 from polydub.server.shelf import Shelf
 from polydub.server.upload_rows import KIND as UPLOAD
 from polydub.server.upload_rows import Row, row_of
 from polydub.server.uploads import Uploads, key_of
 from polydub.server.webhooks import LOGGED
+
+if TYPE_CHECKING:
+    from polydub.config.server import ServerSettings
+    from polydub.server.mending import Past
 
 ALL = 1_000_000
 YOUNG = timedelta(days=1)  # files without a row may be about to get one
@@ -33,16 +39,27 @@ _SPEECH = ("speech/", "stems/")  # keys of generated sound; their first word is 
 class Doomed:
     """Something that goes. Attributes: what: its kind. name: id or key. bytes: that become free. reason: why it goes."""
 
-    what: Literal["input", "unfinished upload", "file", "events", "row"]
+    what: Literal["input", "unfinished upload", "file", "events", "row", "workflow"]
     name: str
     bytes: int
     reason: str
     kind: str = ""
 
 
-async def sweep(services: Services, *, dry_run: bool = False) -> Sequence[Doomed]:
+async def sweep_beside(services: Services, *, dry_run: bool = False) -> Sequence[Doomed]:
+    """`sweep` by a process that does no work of its own, beside a server that runs or not."""
+    from polydub.server.hands import postgres
+    from polydub.server.mending import Past
+    from polydub.server.sweeper import queues  # which takes a second
+
+    async with queues(postgres(services.settings), services.folder) as client:
+        return await sweep(services, dry_run=dry_run, past=Past(client) if client else None)
+
+
+async def sweep(services: Services, *, dry_run: bool = False, past: Past | None = None) -> Sequence[Doomed]:
     """Deletes what has been kept long enough; what that is, by kind and name. With `dry_run` nothing is deleted.
 
+    Args: past: what the queues remember; None = as the services' jobs know.
     Raises: StoreError when the storage or the database cannot be reached.
     """
     now = services.now()
@@ -53,10 +70,14 @@ async def sweep(services: Services, *, dry_run: bool = False) -> Sequence[Doomed
         *await _events(services, jobs, now),
         *await _rows(services, now),
     ]
+    before = now - timedelta(days=services.settings.logs_days)
+    workflows = past or services.jobs  # the jobs are rows of the records, and stay
+    done = [Doomed("workflow", id_, 0, f"ended before {before:%Y-%m-%d}") for id_ in await workflows.ended(before)]
     if not dry_run:
         for each in found:
             await _delete(services, each)
-    return found
+        await workflows.forget([each.name for each in done])
+    return [*found, *done]
 
 
 def mentioned(request: Mapping[str, Any]) -> set[str]:
@@ -65,7 +86,7 @@ def mentioned(request: Mapping[str, Any]) -> set[str]:
 
 
 async def _inputs(services: Services, jobs: Sequence[JobRow], now: datetime) -> list[Doomed]:
-    live = {id_ for job in jobs if job.state in OPEN for id_ in mentioned(job.request)}
+    live = {id_ for job in jobs if job.state in OPEN for id_ in mentioned(job.request)} | await _of_presets(services)
     last: dict[str, datetime] = {}
     for job in jobs:
         for id_ in mentioned(job.request):
@@ -99,11 +120,20 @@ async def _files(services: Services, jobs: Sequence[JobRow], now: datetime) -> l
             reason = "no job knows it"
         elif top == "logs" and job and job.state not in OPEN and job.updated <= now - timedelta(days=days.logs_days):
             reason = f"the job ended on {job.updated:%Y-%m-%d}"
-        elif file.key.startswith(_SPEECH) and age > timedelta(days=days.speech_days):
+        elif age > _life(file.key, days):
             reason = f"made on {file.modified:%Y-%m-%d}"
         if reason:
             found.append(Doomed("file", file.key, file.size, reason))
     return [*found, *_partials(services, rows, now)]
+
+
+def _life(key: str, settings: ServerSettings) -> timedelta:
+    """How long a file is kept that can be made again; files of finished work longer than the rows that name them."""
+    if key.startswith(_SPEECH):
+        return timedelta(days=settings.speech_days)
+    if key.startswith(ROWS):
+        return timedelta(days=settings.work_days)
+    return timedelta(days=settings.work_days) + 2 * FRESH if key.startswith(WORK) else timedelta.max
 
 
 def _partials(services: Services, rows: set[str], now: datetime) -> Iterator[Doomed]:
@@ -119,18 +149,27 @@ async def _events(services: Services, jobs: Sequence[JobRow], now: datetime) -> 
     before = now - timedelta(days=services.settings.logs_days)
     old = [job for job in jobs if job.state not in OPEN and job.updated <= before]
     with_events = [job for job in old if await services.records.events(job.id, limit=1)]
-    return [Doomed("events", job.id, 0, f"the job ended on {job.updated:%Y-%m-%d}") for job in with_events]
+    ended = [Doomed("events", job.id, 0, f"the job ended on {job.updated:%Y-%m-%d}") for job in with_events]
+    known = {job.id for job in jobs}  # one that was made since is not among them, and has a row
+    strays = [job for job in await services.records.stray_events() if job not in known]
+    return [*ended, *(Doomed("events", job, 0, "no job knows them") for job in strays)]
 
 
 async def _rows(services: Services, now: datetime) -> list[Doomed]:
-    """The log of webhooks, ids of messages that were taken, and what only described generated speech."""
+    """The log of webhooks, ids of messages and keys of requests that were taken, and what only described generated speech."""
     logs, found = timedelta(days=services.settings.logs_days), list[Doomed]()
-    for kind, name, most in ((LOGGED, "created", logs), (RECEIVED, "at", YOUNG), ("stems", "expires", timedelta(0))):
+    terms = ((LOGGED, "created", logs), (RECEIVED, "at", YOUNG), (ONCE, "at", YOUNG), ("stems", "expires", timedelta(0)))
+    for kind, name, most in terms:
         for id_, _, kept in await services.records.list(kind, limit=ALL):
             since = datetime.fromisoformat(str(kept[name]))
             if since <= now - most:
                 found.append(Doomed("row", id_, 0, f"of {since:%Y-%m-%d}", kind))
     return found
+
+
+async def _of_presets(services: Services) -> set[str]:
+    """Uploads that presets name: these are what a voice is trained from, however long nobody has done so."""
+    return {id_ for _, _, preset in await services.records.list("preset", limit=ALL) for id_ in mentioned(preset)}
 
 
 async def _uploads(services: Services) -> Sequence[Row]:
@@ -148,19 +187,22 @@ async def _delete(services: Services, doomed: Doomed) -> None:
         case "unfinished upload":
             await services.records.drop(UPLOAD, doomed.name)
             (services.folder / "incoming" / doomed.name).unlink(missing_ok=True)
+        case "workflow":
+            await services.jobs.forget([doomed.name])
         case "input":
             await _delete_input(services, doomed.name)
 
 
 async def _delete_input(services: Services, id_: str) -> None:
-    """Looks once more: a job may have come to need it since."""
+    """Looks once more: a job or a preset may have come to need it since."""
     jobs = await services.records.jobs(states=OPEN, limit=ALL)
     try:
         row = await Uploads(services).row(id_)
     except Problem:  # another host was quicker
         return
     kept_since = services.now() - timedelta(days=services.settings.inputs_days)
-    if any(id_ in mentioned(job.request) for job in jobs) or (row.used and row.used > kept_since):
+    needed = any(id_ in mentioned(job.request) for job in jobs) or id_ in await _of_presets(services)
+    if needed or (row.used and row.used > kept_since):
         return
     await services.records.drop(UPLOAD, id_)
     await services.storage.delete(key_of(id_))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,20 @@ def checked(key: str) -> str:
     if len(key) > _LONGEST_KEY or not all(_WORD.fullmatch(part) for part in key.split("/")):
         raise BadInput("this is no name of a stored file")
     return key
+
+
+def of_job(job: str, name: str) -> str:
+    """The key of a file of a job's result, by its name there ("subs/My talk.es.srt"); parts that are no plain words are spelled
+    with what is plain of them and a piece of their SHA-256."""
+    return "/".join(["jobs", job, *(part if _WORD.fullmatch(part) else _spelled(part) for part in name.split("/"))])
+
+
+def _spelled(part: str) -> str:
+    stem, dot, suffix = part.rpartition(".")
+    if not re.fullmatch(r"[A-Za-z0-9]{1,10}", suffix):
+        stem, dot, suffix = part, "", ""
+    digest = hashlib.sha256(part.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{re.sub(r'[^A-Za-z0-9._-]', '_', stem)[:100].lstrip('.-') or 'file'}={digest}{dot}{suffix}"
 
 
 def no_file() -> BadInput:

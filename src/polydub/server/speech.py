@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from polydub.config import Loaded
 
 SPEEDS = (0.25, 4.0)
-SLICES_S = (0.25, 1.0)  # of sound that are encoded at once, first and later: some leave before all of a sentence is encoded
+SLICES_S = (0.1, 0.5)  # of sound that are encoded at once, first and later: some leave before all of a sentence is encoded
 ENGINE_RATES = (0.5, 2.0)  # what engines are asked for; the stretcher does the rest
 LEAST_SHARE = 0.1  # of the expected length of the first piece; less is no speech
 EXPECTED_S = 0.8  # of texts that are expected to be shorter nothing is expected
+SLOWEST_S = 0.6  # that a letter takes at most (an ideograph); sound of such a share is not looked at any closer
 _LATIN = "en"
 
 
@@ -88,7 +89,7 @@ class House:
         self._owns = pool is None
         self.pool = pool or EnginePool(loaded.settings.idle_s, self.cores)
         self.store = Store(folder / "speech")
-        self._encoders = Turns(self.cores)
+        self._encoders = Turns(self.cores), Turns(max(1, self.cores // 2))  # of first sounds, which others must not keep back
         self._queue, self._desks, self._lock = queue, dict[str, Desk](), Lock()
         self._listed: dict[tuple[str, str], tuple[Voice, ...]] = {}
 
@@ -241,7 +242,7 @@ class House:
                 at = 0
                 while at < audio.samples.shape[1]:
                     cut = audio.samples[:, at : at + round(SLICES_S[length > 0] * audio.rate_hz)]
-                    with self._encoders.turn(due + length, flow.check):
+                    with self._encoders[length > 0].turn(due + length, flow.check):
                         made = encoder.add(cut)
                     if made:
                         flow.put(made)
@@ -358,10 +359,12 @@ def _check(audio: Audio, part: Part) -> None:
     """Raises: BadEngineOutput for what cannot be the speech that was asked for, such as 46 ms for a sentence."""
     import numpy as np
 
-    from polydub.text import durations
-
     if not np.isfinite(audio.samples).all():
         raise BadEngineOutput("the speech engine gave sound that is not finite", "try another voice or engine")
+    if audio.duration * part.rate >= LEAST_SHARE * SLOWEST_S * len(part.text):
+        return
+    from polydub.text import durations
+
     expected_s = durations.predict(durations.prior(part.language), part.text, part.language) / part.rate
     if expected_s > EXPECTED_S and audio.duration < LEAST_SHARE * expected_s:
         text = f"the speech engine gave {audio.duration:.2f} s of sound for {len(part.text)} characters"

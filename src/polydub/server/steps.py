@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from polydub.errors import PolydubError
-from polydub.server import requests
+from polydub.server import fetching, metrics, parts, requests, shared_store, watching
 from polydub.server.contracts import Event, JobRow, JobState, Records, Storage
 from polydub.server.fanout import Fanout
+from polydub.server.fetching import Fetcher
+from polydub.server.hands import Hands
 from polydub.server.resident import told as as_told
 from polydub.server.resident import unforeseen
-from polydub.server.work import Crew, Message, died_repeatedly, persistent, settled
+from polydub.server.shelf import of_job
+from polydub.server.watching import Publisher
+from polydub.server.work import Crew, Message, Resident, died_repeatedly, persistent, settled
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -28,15 +32,29 @@ WORKING: frozenset[JobState] = frozenset({"queued", "running"})
 
 
 @dataclass(frozen=True)
+class Others:
+    """What is known of all workers.
+
+    Attributes: served: queues whose work a live one does. urgent: whether on a queue something waits that is more urgent than
+    a priority. many: there may be more of them tomorrow.
+    """
+
+    served: Callable[[], Awaitable[frozenset[str]]]
+    urgent: Callable[[str, int], Awaitable[bool]]
+    many: bool = False
+
+
+@dataclass(frozen=True)
 class Place:
-    """Where jobs are worked on. folder: this host's own. accelerated: whether any worker has an accelerator."""
+    """Where jobs are worked on. folder: this host's own."""
 
     records: Records
     storage: Storage
     fanout: Fanout
     folder: Path
     now: Callable[[], datetime]
-    accelerated: Callable[[], Awaitable[bool]]
+    others: Others
+    fetcher: Fetcher
 
 
 async def patient(what: Callable[[], Awaitable[T]]) -> T:
@@ -53,30 +71,44 @@ async def patient(what: Callable[[], Awaitable[T]]) -> T:
 
 
 class Steps:
-    """The steps of jobs, done in residents. `crews`: by resource, "cpu" and "gpu"; `threads`: of one job, 0 = one per core."""
+    """The steps of jobs, done in residents. `crews`: by queue."""
 
-    def __init__(self, place: Place, crews: Mapping[str, Crew], threads: int = 0) -> None:
-        self._place, self._crews, self._threads = place, crews, threads
+    def __init__(self, place: Place, crews: Mapping[str, Crew], hands: Hands) -> None:
+        self._place, self._crews, self._hands = place, crews, hands
         self._at_work: dict[str, asyncio.Task[Message]] = {}
+        self._answering: set[asyncio.Task[BaseException | None]] = set()
 
     async def plan(self, call: Message) -> Message | None:
         """The first step of an attempt: None when nobody wants it any more."""
         row = await patient(lambda: self._place.records.job(call["job"]))
         if row is None or not self._wanted(row, call):
             return None
-        device = row.request.get("settings", {}).get("device", "auto")
-        heavy = device in ("cuda", "mps") or (device == "auto" and await self._place.accelerated())
-        return {
-            **call,
-            "number": 1,
-            "step": "work",
-            "queue": "gpu" if heavy else "cpu",
-            "priority": row.priority,
-            "since": row.created.isoformat(),
-        }
+        first = fetching.wanted(row)
+        following = self._next(call, row, fetching.STEP, fetching.QUEUE) if first else await self._main(call, row)
+        await self._tell_waiting(row, following["queue"])
+        return following
+
+    async def _main(self, call: Message, row: JobRow) -> Message:
+        """The step that does the work itself, or its first part."""
+        heavy = not _divided(row) and await self._accelerated(row)
+        return self._next(call, row, "work", "gpu" if heavy else "cpu")
+
+    async def _accelerated(self, row: JobRow) -> bool:
+        """Whether engines shall work on an accelerator that a worker has, or a worker to come."""
+        others, device = self._place.others, row.request.get("settings", {}).get("device", "auto")
+        named = device in ("cuda", "mps") and (others.many or not _divided(row))
+        return device != "cpu" and (named or "gpu" in await patient(others.served))
+
+    @staticmethod
+    def _next(call: Message, row: JobRow, step: str, queue: str) -> Message:
+        own = {"priority": row.priority, "since": row.created.isoformat()}
+        return {**call, "number": call.get("number", 0) + 1, "step": step, "queue": queue, **own}
 
     async def work(self, call: Message) -> Message:
-        """Does a step in a resident; {"result": ...}, {"error": ...} or STALE. Cancelled, it leaves no process behind."""
+        """Does a step in a resident; {"result": ...}, {"error": ...}, {"next": a call} or STALE.
+
+        Cancelled, it leaves no process behind.
+        """
         task = self._at_work[call["job"]] = asyncio.create_task(self._work(call))
         try:
             await asyncio.wait({task})
@@ -97,22 +129,64 @@ class Steps:
 
     async def _work(self, call: Message) -> Message:
         job = call["job"]
+        if call["step"] == fetching.STEP:
+            return await self._fetch(call)
         async with self._crews[call["queue"]].resident(call["priority"], call["since"]) as resident:
             row = await self._begun(call)
             if row is None:
                 return STALE
             folder = self._place.folder / "jobs" / job
-            task = {"task": row.kind, "request": row.request, "folder": str(folder.absolute()), "threads": self._threads}
-            store = {"store": str((self._place.folder / "store").absolute())}
+            task = {"task": row.kind, "request": row.request, "folder": str(folder.absolute()), "threads": self._hands.threads}
+            store = {"store": str((self._place.folder / "store").absolute()), "part": await self._part(call, row)}
             if row.kind == "dub":
                 await self._bring(requests.read(row.request), folder)
-            async with _Teller(self._place, job) as teller:
-                answer = await persistent(resident, task | store, teller.hear)
+            shown = Publisher(self._place.storage, row, folder)
+            async with _Teller(self._place, job) as teller, shown:
+
+                def hear(message: Message) -> None:
+                    if "slice" in message:
+                        self._asked(call, resident, message["slice"])
+                    else:
+                        teller.hear(message)
+
+                answer = await persistent(resident, {**task, **store, **shared_store.told(self._place.storage)}, hear)
+        if "next" in answer:
+            return parts.onward(call, answer["next"])
         if "result" in answer:
-            await self._keep(job, folder, answer["result"])
+            await self._keep(job, folder, answer["result"], await shown.there())
             files = answer["result"].get("files", ())
             return {"result": {**answer["result"], "bytes": sum(file["bytes"] for file in files)}}
         return answer
+
+    async def _part(self, call: Message, row: JobRow) -> Message | None:
+        """Which calls of a dub are made in this step; None = all."""
+        if not _divided(row):
+            return None
+        return parts.part(call, accelerated=await self._accelerated(row), slice_=self._hands.slice)
+
+    def _asked(self, call: Message, resident: Resident, name: str) -> None:
+        """A step has had its share of time: if somebody more urgent waits, it is told so."""
+
+        async def answer() -> None:
+            priority, since = call["priority"], call["since"]
+            waits = self._crews[call["queue"]].waits(priority, since)
+            if waits or await self._place.others.urgent(call["queue"], priority):
+                resident.say({"yield": name})
+
+        task = asyncio.create_task(settled(answer()))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _fetch(self, call: Message) -> Message:
+        job, records = call["job"], self._place.records
+        async with self._crews[call["queue"]].resident(call["priority"], call["since"]):  # for its turn: no process is needed
+            row = await self._begun(call)
+            if row is None:
+                return STALE
+            async with _Teller(self._place, job) as teller:
+                changed = await self._place.fetcher.fetch(row, teller.hear)
+            moved = await patient(lambda: records.move_job(job, "running", when=frozenset({"running"}), **changed))
+        return STALE if moved is None else {"next": await self._main(call, moved)}
 
     def stop(self, job: str) -> None:
         """Ends what this process does for a job, at once."""
@@ -130,7 +204,7 @@ class Steps:
         if row is None or not self._wanted(row, call):
             return None
         moved = await patient(lambda: records.move_job(job, "running", when=WORKING))
-        if moved is not None:
+        if moved is not None and call["number"] == 1:
             told = {"attempt": row.attempt, "queue": call["queue"]}
             await patient(lambda: self._place.fanout.milestone(row, "started", told))
         return moved
@@ -151,12 +225,16 @@ class Steps:
                 await self._place.storage.fetch(key, part)
             part.replace(place)
 
-    async def _keep(self, job: str, folder: Path, result: Mapping[str, Any]) -> None:
+    async def _keep(self, job: str, folder: Path, result: Mapping[str, Any], there: Set[str]) -> None:
+        """Puts the files of a result into the storage, but for those of a stream that are there."""
         for file in result.get("files", ()):
-            await self._place.storage.put_file(f"jobs/{job}/{file['name']}", folder / result["folder"] / file["name"])
+            if file["name"].removeprefix(f"{watching.FOLDER}/") not in there:
+                await self._place.storage.put_file(of_job(job, file["name"]), folder / result["folder"] / file["name"])
 
     async def settle(self, call: Message, outcome: Message) -> Message | None:
         """Makes the end of a step known; the next step of the job, None after the last. Twice is as good as once."""
+        if "next" in outcome:
+            return await self._goes_on(call, outcome["next"])
         kind = next((kind for kind in _ENDS if kind in outcome), None)
         if kind is None:
             return None
@@ -172,6 +250,26 @@ class Steps:
         data = outcome[kind] if kind == "error" else {"attempt": row.attempt, **outcome[kind]}
         await self._place.fanout.milestone(row, to, data)
         return None
+
+    async def _goes_on(self, call: Message, following: Message) -> Message | None:
+        row = await self._place.records.job(call["job"])
+        if row is None or not self._wanted(row, call):
+            return None
+        await self._tell_waiting(row, following["queue"])
+        return following
+
+    async def _tell_waiting(self, row: JobRow, queue: str) -> None:
+        """A job whose next step nobody does at present waits in its queue, and says so."""
+        if queue in await self._place.others.served():
+            return
+        text = f"the job waits for a worker of the queue {queue}, and none is alive: polydub worker --queues {queue}"
+        await self._place.records.move_job(row.id, "queued", when=frozenset({"running"}))
+        await self._place.fanout.tell(row.id, "notice", {"code": "waits-for-worker", "text": text, "severity": "warning"})
+
+
+def _divided(row: JobRow) -> bool:
+    """Whether a job's work is divided by what it needs: a dub that is nothing but a dub."""
+    return row.kind == "dub" and row.request.get("settings", {}).get("stream", "off") == "off"
 
 
 async def fail(records: Records, fanout: Fanout, now: Callable[[], datetime], workflow: str) -> None:
@@ -204,7 +302,8 @@ class _Teller:
         self._ended = False
 
     def hear(self, message: Message) -> None:
-        """Progress or a notice."""
+        """Progress, a notice or figures."""
+        metrics.heed(message)
         if progress := message.get("progress"):
             self._progress[progress["stage"]] = progress
         elif notice := message.get("notice"):

@@ -55,7 +55,7 @@ def open_storage(settings: ServerSettings, secrets: Secrets, folder: Path) -> Sh
         held[0].get_secret_value(),
         held[1].get_secret_value(),
     )
-    return BucketStorage(bucket)
+    return BucketStorage(bucket, settings.cache_gb)
 
 
 def _aws_region(settings: ServerSettings) -> str:

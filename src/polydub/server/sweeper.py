@@ -6,17 +6,23 @@ him, and the memo keeps the first result.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import sqlalchemy as sa
-from dbos import DBOSClient
+from dbos import DBOS, DBOSClient
 from dbos import error as dbos_errors
 from sqlalchemy.exc import SQLAlchemyError
+
+from polydub.server.db.sql import sqlite_engine
+from polydub.server.hands import APPLICATION, FILE
 
 log = logging.getLogger(__name__)
 DEAD_AFTER_S, PERIOD_S = 5.0, 1.0
@@ -27,6 +33,8 @@ _TABLES = (
     "create table if not exists polydub_heartbeat (id text primary key, seen double precision not null, offers text not null)",
     "create table if not exists polydub_recovery (id text primary key, times integer not null)",
 )
+# A worker that is stopped in the middle of a round must not keep the lock from the others for ever.
+_NOT_FOR_EVER = "set local idle_in_transaction_session_timeout = '15s'"
 _NOW = "extract(epoch from clock_timestamp())"  # the clock of the database: those of the hosts differ
 _BEAT = f"insert into polydub_heartbeat values (:me, {_NOW}, :offers) on conflict (id) do update set seen = {_NOW}"  # noqa: S608
 _SILENT = f"select id from polydub_heartbeat where seen < {_NOW} - :dead_after"  # noqa: S608
@@ -143,6 +151,7 @@ class Sweeper:
         """One sweeper at a time. The row of a dead worker goes last, with the lock: any failure repeats the whole."""
         given_up: list[str] = []
         with self._engine.begin() as connection:
+            connection.execute(sa.text(_NOT_FOR_EVER))
             if not connection.execute(sa.text(f"select pg_try_advisory_xact_lock({LOCK})")).scalar():
                 return
             silent = connection.execute(sa.text(_SILENT), {"dead_after": self._terms.dead_after_s}).scalars().all()
@@ -170,3 +179,26 @@ class Sweeper:
                 self._client.resume_workflow(id_, queue_name=workflow.queue_name or self._queue_of(id_))
                 self.swept.given_back += 1
         return len(lost)
+
+
+@asynccontextmanager
+async def queues(url: str, folder: Path) -> AsyncGenerator[DBOSClient | None]:
+    """The queues, to look into and tidy up beside a server that runs or not: of a Postgres, or of a folder.
+
+    None where the folder has none. Raises what the database says.
+    """
+    engine = sqlite_engine(folder / FILE) if not url and (folder / FILE).exists() else None
+    if not url and engine is None:
+        yield None
+        return
+    if url:
+        await asyncio.to_thread(DBOS.migrate, url)
+    client = await asyncio.to_thread(
+        DBOSClient, system_database_url=url or None, system_database_engine=engine, application_name=APPLICATION
+    )
+    try:
+        yield client
+    finally:
+        await asyncio.to_thread(client.destroy)
+        if engine is not None:
+            engine.dispose()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from polydub.server.contracts import Upload
+from polydub.server.contracts import Records, Upload
 from polydub.server.problems import Problem
 
 KIND = "upload"  # of documents in the records
+MOST_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,14 @@ def row_of(id_: str, owner: str, kept: Mapping[str, Any]) -> Row:
     )
     used = kept.get("used")
     return Row(upload, str(kept.get("metadata", "")), float(kept.get("seconds", 0.0)), used and datetime.fromisoformat(used))
+
+
+async def bytes_of(records: Records, owner: str) -> int:
+    """Bytes of an account's uploads and results; unfinished uploads count in full."""
+    uploads = [row_of(id_, own, kept).upload for id_, own, kept in await records.list(KIND, owner, MOST_ROWS)]
+    files = sum(u.length if u.length is not None else u.offset for u in uploads)
+    jobs = await records.jobs(owner=owner, limit=MOST_ROWS)
+    return files + sum(int((job.result or {}).get("bytes", 0)) for job in jobs)
 
 
 def document(row: Row) -> Mapping[str, Any]:

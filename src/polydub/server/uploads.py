@@ -28,14 +28,13 @@ from polydub.server.partial import Hash, Partial, Taken
 from polydub.server.pieces import Pieces, Sender, alive, collected
 from polydub.server.problems import Problem, not_found
 from polydub.server.tokens import new_id
-from polydub.server.upload_rows import KIND, Row, busy, document, row_of, too_large, wrong_offset
+from polydub.server.upload_rows import KIND, MOST_ROWS, Row, busy, bytes_of, document, row_of, too_large, wrong_offset
 
 GB = 10**9
 WRITE = 256 << 10  # bytes that are collected before they are written
 SAFE_EVERY, SAFE_AFTER_S = 16 << 20, 5.0  # bytes or seconds after which what came is synced and counted
 DIRECT_S = 3600  # that a presigned address for an upload holds
 SPARE = 1 * GB  # bytes of the disk that uploads leave free
-_MOST_ROWS = 100_000
 
 Inspector = Callable[[Path, str], Awaitable[Found]]
 
@@ -98,14 +97,12 @@ class Uploads:
 
     async def of(self, owner: str) -> Sequence[Upload]:
         """Uploads of an account, newest first."""
-        rows = await self._services.records.list(KIND, owner, _MOST_ROWS)
+        rows = await self._services.records.list(KIND, owner, MOST_ROWS)
         return sorted((row_of(i, o, d).upload for i, o, d in rows), key=lambda u: u.created, reverse=True)
 
     async def used(self, owner: str) -> int:
         """Bytes of an account's uploads and results; unfinished uploads count in full."""
-        files = sum(u.length if u.length is not None else u.offset for u in await self.of(owner))
-        jobs = await self._services.records.jobs(owner=owner, limit=_MOST_ROWS)
-        return files + sum(int((job.result or {}).get("bytes", 0)) for job in jobs)
+        return await bytes_of(self._services.records, owner)
 
     async def touch(self, id_: str) -> None:
         """Notes that a file is used now, so that it is kept on. Raises: Problem 404."""

@@ -3,6 +3,7 @@
 The name is resolved here, every address it stands for is looked at, and the connection goes to that very address, with the
 name in the certificate check and in Host. So an answer that changes between look and connection (DNS rebinding) changes
 nothing. Redirects are followed by hand and looked at again. Nothing of this machine goes along: no proxy, cookies or netrc.
+Whoever runs the server may list hosts and networks of his own that are reached all the same (`allowing`).
 """
 
 from __future__ import annotations
@@ -14,25 +15,30 @@ import socket
 import ssl
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from email.message import Message
+from email.utils import collapse_rfc2231_value
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import anyio.to_thread
 import httpx
 
+from polydub.config.hosts import Address, Host
+from polydub.config.hosts import host as read_host
 from polydub.errors import BadInput
 from polydub.server.names import shown
 from polydub.server.problems import Problem
 from polydub.store import writing
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+Heard = Callable[[int, int | None], None]  # bytes that have come, and of how many, where that is known
 
 _PIECE = 256 << 10
 _HOST = re.compile(rb"[A-Za-z0-9._:-]*")  # as it is sent: international names are encoded by now
 _SEVERAL = 4  # addresses of one name that are tried
+_PAGES = ("text/html", "application/xhtml+xml")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Not meant for everybody, though some versions of Python's tables say so, or reaching another network by a detour.
 # IANA's special-purpose registries; 168.63.129.16 is the host of an Azure machine, and public by its number.
@@ -90,14 +96,27 @@ STANDARD = Limits()
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """How names become addresses, which may be reached, and who vouches for them; tests have a smaller one."""
+    """How names become addresses, which may be reached, and who vouches for them; tests have a smaller one.
+
+    Attributes: own: what is reached besides, at its own ports.
+    """
 
     resolve: Resolver = resolve
     permits: Callable[[Address], bool] = field(default=is_public)
     tls: ssl.SSLContext | None = None
+    own: tuple[Host, ...] = ()
+
+    def reaches(self, host: str, port: int, address: Address, ports: frozenset[int]) -> bool:
+        """Whether `host` may be called under `address` at `port`. `ports`: of the internet."""
+        return (port in ports and self.permits(address)) or any(own.covers(host, port, address) for own in self.own)
 
 
 WORLD = World()
+
+
+def allowing(hosts: Sequence[str], world: World = WORLD) -> World:
+    """The world and these hosts and networks, as the settings `webhook_hosts` and `url_hosts` list them."""
+    return replace(world, own=tuple(read_host(text) for text in hosts)) if hosts else world
 
 
 class Refused(BadInput):
@@ -112,7 +131,7 @@ class Unreachable(BadInput):
     code = "url-unreachable"
 
 
-def checked(text: str, limits: Limits = STANDARD) -> httpx.URL:
+def checked(text: str, limits: Limits = STANDARD, world: World = WORLD) -> httpx.URL:
     """The address in parts. Raises: Refused for anything but http and https, for logins in it, and for other ports."""
     try:
         url = httpx.URL(text.strip())
@@ -125,9 +144,31 @@ def checked(text: str, limits: Limits = STANDARD) -> httpx.URL:
         raise Refused("only http and https addresses are fetched", "give an address that begins with https://")
     if url.userinfo:
         raise Refused("an address with a user name or password in it is not fetched", "give one that needs no login")
-    if port not in limits.ports:
-        raise Refused(f"port {port} is not fetched from", "give an address with the usual port")
+    if port not in limits.ports.union(*(own.ports for own in world.own)):
+        raise _wrong_port(port)
     return url.copy_with(fragment=None)
+
+
+def offered(text: str, world: World = WORLD, limits: Limits = STANDARD) -> str:
+    """As `checked`, the address as it is fetched later. Raises: Refused at once also for the numbers of private networks."""
+    url = checked(text, limits, world)
+    number: Address | None = None
+    with suppress(ValueError):
+        number = ipaddress.ip_address(url.host)
+    with suppress(OSError, UnicodeError):  # other notations of numbers: 127.1, 0x7f000001
+        number = number or ipaddress.IPv4Address(socket.inet_aton(url.host))
+    port = url.port or (443 if url.scheme == "https" else 80)
+    if number is not None and not world.reaches(url.host, port, number, limits.ports):
+        raise _private(url.host)
+    return str(url)
+
+
+def _private(host: str) -> Refused:
+    return Refused(f"{host} is an address of a private network", "give one that everybody can reach")
+
+
+def _wrong_port(port: int) -> Refused:
+    return Refused(f"port {port} is not fetched from", "give an address with the usual port")
 
 
 class Guarded(httpx.AsyncBaseTransport):
@@ -136,8 +177,8 @@ class Guarded(httpx.AsyncBaseTransport):
     Raises: Refused for a name that stands for an address which is not everybody's, Unreachable for one that stands for none.
     """
 
-    def __init__(self, world: World = WORLD) -> None:
-        self._world = world
+    def __init__(self, world: World = WORLD, ports: frozenset[int] = STANDARD.ports) -> None:
+        self._world, self._ports = world, ports
         alone = httpx.Limits(max_keepalive_connections=0)
         self._inner = httpx.AsyncHTTPTransport(verify=world.tls or True, trust_env=False, limits=alone)
 
@@ -167,17 +208,19 @@ class Guarded(httpx.AsyncBaseTransport):
 
     async def _addresses(self, host: str, port: int) -> Sequence[Address]:
         found = [ipaddress.ip_address(text) for text in await self._world.resolve(host, port)]
-        if not all(self._world.permits(each) for each in found):
-            raise Refused(f"{host} is an address of a private network", "give one that everybody can reach")
+        if not all(self._world.reaches(host, port, each, self._ports) for each in found):
+            if all(self._world.permits(each) for each in found):
+                raise _wrong_port(port)
+            raise _private(host)
         return found
 
 
 @asynccontextmanager
 async def client(limits: Limits = STANDARD, world: World = WORLD) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client that reaches public addresses only and follows no redirects."""
+    """A client that reaches public addresses only, and what `world` has of its own; it follows no redirects."""
     timeout = httpx.Timeout(limits.silent_s, connect=limits.connect_s)
     async with httpx.AsyncClient(
-        transport=Guarded(world),
+        transport=Guarded(world, limits.ports),
         timeout=timeout,
         trust_env=False,
         follow_redirects=False,
@@ -186,16 +229,26 @@ async def client(limits: Limits = STANDARD, world: World = WORLD) -> AsyncGenera
         yield made
 
 
-async def fetch(url: str, to: Path, limits: Limits = STANDARD, world: World = WORLD) -> str:
-    """Downloads `url` to the file `to`, all of it or nothing; the name that the address ends with ("film.mp4").
+def nothing(came: int, of: int | None) -> None:
+    """For whom does not care."""
 
+
+async def fetch(url: str, to: Path, limits: Limits = STANDARD, world: World = WORLD, heard: Heard = nothing) -> str:
+    """Downloads `url` to the file `to`, all of it or nothing; its name ("film.mp4"), by Content-Disposition or the address.
+
+    `heard` is told how much has come, at each piece.
     Raises: Refused (private networks, other schemes and ports, logins, redirects to them), Unreachable (no answer, an error
-    status, an answer that is cut off), Problem 413 for more than `limits.bytes`, StoreError when `to` cannot be written.
+    status, a web page, an answer that is cut off), Problem 413 for more than `limits.bytes`, StoreError when `to` cannot be
+    written.
     """
     draft = to.with_name(f".{uuid.uuid4().hex}")
+
+    async def write(answer: httpx.Response) -> None:
+        await _write(answer, draft, limits, heard)
+
     try:
         async with asyncio.timeout(limits.seconds), client(limits, world) as web:
-            name = await _download(web, checked(url, limits), draft, limits)
+            name = await _download(web, checked(url, limits, world), (limits, world), write)
         with writing(to.name):
             draft.replace(to)
         return name
@@ -208,37 +261,54 @@ async def fetch(url: str, to: Path, limits: Limits = STANDARD, world: World = WO
         draft.unlink(missing_ok=True)
 
 
-async def _download(web: httpx.AsyncClient, url: httpx.URL, draft: Path, limits: Limits) -> str:
+async def _download(
+    web: httpx.AsyncClient, url: httpx.URL, within: tuple[Limits, World], write: Callable[[httpx.Response], Awaitable[None]]
+) -> str:
+    limits, _ = within
     for _ in range(limits.redirects + 1):
         web.cookies.clear()
         async with web.stream("GET", url) as answer:
             if answer.status_code in _REDIRECTS and "location" in answer.headers:
-                url = _onward(url, answer.headers["location"], limits)
+                url = _onward(url, answer.headers["location"], within)
                 continue
             if answer.status_code != 200:
                 raise Unreachable(f"the address answered {answer.status_code}", "try it in a browser")
-            await _write(answer, draft, limits)
-            return shown(url.path)
+            await write(answer)
+            return shown(_called(answer.headers.get("content-disposition", "")) or url.path)
     raise Refused("the address leads on to others too often", "give the one it ends at")
 
 
-def _onward(url: httpx.URL, location: str, limits: Limits) -> httpx.URL:
+def _onward(url: httpx.URL, location: str, within: tuple[Limits, World]) -> httpx.URL:
     try:
         further = url.join(location)
     except (httpx.InvalidURL, ValueError):
         raise Refused("the address leads on to something that is none") from None
     if url.scheme == "https" and further.scheme == "http":
         raise Refused("the address leads on from https to http", "give the one it ends at")
-    return checked(str(further), limits)
+    return checked(str(further), *within)
 
 
-async def _write(answer: httpx.Response, draft: Path, limits: Limits) -> None:
+def _called(disposition: str) -> str:
+    """The file name of a Content-Disposition header, in its form for all languages where it has both; "" without one."""
+    message = Message()
+    message["content-disposition"] = disposition
+    found: Any = message.get_params([], "content-disposition")
+    names = [value for key, value in found if key == "filename"]
+    names.sort(key=lambda name: isinstance(name, str))
+    return collapse_rfc2231_value(names[0]) if names else ""
+
+
+async def _write(answer: httpx.Response, draft: Path, limits: Limits, heard: Heard) -> None:
+    if answer.headers.get("content-type", "").partition(";")[0].strip().lower() in _PAGES:
+        raise Unreachable("the address leads to a web page, not to a film", "give the address of the file itself")
     if answer.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise Unreachable("the address sends its file packed", "upload the file instead")
     announced = answer.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limits.bytes:
+    length = int(announced) if announced.isascii() and announced.isdigit() else None
+    if length is not None and length > limits.bytes:
         raise _too_much(limits)
     came = 0
+    heard(0, length)
     with writing(draft.name):
         stream = await anyio.to_thread.run_sync(_create, draft)
     try:
@@ -248,6 +318,7 @@ async def _write(answer: httpx.Response, draft: Path, limits: Limits) -> None:
                 raise _too_much(limits)
             with writing(draft.name):
                 await anyio.to_thread.run_sync(stream.write, piece)
+            heard(came, length)
     finally:
         stream.close()
 

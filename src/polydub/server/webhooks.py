@@ -26,7 +26,7 @@ from polydub.errors import BadInput, PolydubError
 from polydub.server.contracts import Records, Services
 from polydub.server.problems import Problem, not_found
 from polydub.server.tokens import new_id
-from polydub.server.urls import WORLD, Limits, World, checked, client
+from polydub.server.urls import Limits, World, allowing, checked, client
 
 LOG = logging.getLogger("polydub.server.webhooks")
 KIND, OUTBOX, LOGGED = "webhook", "outbox", "delivery"  # of documents in the records
@@ -114,8 +114,10 @@ def _delivery(now: datetime, hook: Hook, event: str, data: Mapping[str, Any]) ->
 class Webhooks:
     """Webhooks of a server: kept, tested, delivered. One per process: `app.state.webhooks`."""
 
-    def __init__(self, services: Services, world: World = WORLD, limits: Limits = LIMITS) -> None:
-        self._services, self._world, self._limits = services, world, limits
+    def __init__(self, services: Services, world: World | None = None, limits: Limits = LIMITS) -> None:
+        """`world`: None = the internet, and what the setting webhook_hosts lists."""
+        self._services, self._limits = services, limits
+        self._world = world or allowing(services.settings.webhook_hosts)
         self._bell = asyncio.Event()
         self._dice = random.Random()  # noqa: S311 - of pauses
 
@@ -164,7 +166,7 @@ class Webhooks:
                 await self._services.records.drop(OUTBOX, delivery.id)
 
     def _address(self, url: str) -> str:
-        return str(checked(url, self._limits))
+        return str(checked(url, self._limits, self._world))
 
     async def _keep(self, hook: Hook) -> None:
         await self._services.records.put(KIND, hook.id, hook.owner, hook_document(hook))
@@ -221,8 +223,9 @@ class Webhooks:
                 await self.deliver_due()
             except (PolydubError, OSError):
                 LOG.exception("webhooks could not be delivered now")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), POLL_S)
+            with suppress(TimeoutError):  # not wait_for, which before Python 3.12 loses a cancellation that comes with the bell
+                async with asyncio.timeout(POLL_S):
+                    await self._bell.wait()
             self._bell.clear()
 
     async def deliver_due(self) -> int:
@@ -272,7 +275,7 @@ class Webhooks:
         now, begun = self._services.now(), asyncio.get_running_loop().time()
         status, said, wait_s = 0, "", 0.0
         try:
-            checked(hook.url, self._limits)
+            checked(hook.url, self._limits, self._world)
             headers = signed(delivery, hook, now)
             async with (
                 asyncio.timeout(self._limits.seconds),

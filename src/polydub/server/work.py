@@ -18,6 +18,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 PROGRAM = (sys.executable, "-m", "polydub.server.resident")
 LINE = 16 << 20  # bytes of the longest line that a resident may answer
+_LAST = frozenset({"result", "error", "next"})
 DEATHS = 3  # processes that one job may take with it
 
 Message = Mapping[str, Any]
@@ -40,7 +41,7 @@ class Resident:
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self, task: Message, hear: Hear) -> Message:
-        """The last message of a task, which holds "result" or "error"; `hear` gets those before it.
+        """The last message of a task, which holds "result", "error" or "next"; `hear` gets those before it.
 
         A task that is cancelled dies at once with every process of its group. Raises: Died.
         """
@@ -53,7 +54,7 @@ class Resident:
                 await process.stdin.drain()
             while line := await process.stdout.readline():
                 message = json.loads(line)
-                if "result" in message or "error" in message:
+                if not _LAST.isdisjoint(message):
                     ended = True
                     return message
                 hear(message)
@@ -62,6 +63,11 @@ class Resident:
             if not ended:
                 self.kill()
                 await process.wait()
+
+    def say(self, message: Message) -> None:
+        """Something that the task is told while it runs; no answer is waited for."""
+        if self._process is not None and self._process.stdin is not None and self._process.returncode is None:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
@@ -112,6 +118,10 @@ class Crew:
     def waiting(self) -> int:
         """Tasks that wait for a resident."""
         return sum(not waiting.turn.cancelled() for waiting in self._queue)
+
+    def waits(self, priority: int, since: str) -> bool:
+        """Whether a task waits that comes before one of this rank."""
+        return any(waiting.rank < (priority, since) for waiting in self._queue if not waiting.turn.cancelled())
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polydub import calls
+from polydub.choosing import NONE
 from polydub.dubbing import check_file
 from polydub.errors import BadInput, BadSettings, NoAudioTrack
 from polydub.media import feeding, ffmpeg
@@ -17,6 +20,9 @@ from polydub.media.feeding import Feed
 from polydub.stages import listen
 from polydub.store import Store
 from polydub.types import RATE_HZ, Artifact, Notice, Source, Track
+
+if TYPE_CHECKING:
+    from polydub.config import Settings
 
 STDIN = Path("-")
 ROTATED = 32  # pieces, after which a stream from a pipe forgets what it remembers
@@ -99,9 +105,9 @@ def _layout(track: Track) -> tuple[str, tuple[Notice, ...]]:
 class Stores:
     """Where work is remembered. Of a film in a file all of it; of one that comes through a pipe the last pieces only."""
 
-    def __init__(self, kept: Path | None, folder: Path) -> None:
-        """`kept`: the folder of the store, None = for a while in `folder` only."""
-        self._kept = Store(kept) if kept else None
+    def __init__(self, kept: Path | None, folder: Path, store: Callable[[Path], Store] = Store) -> None:
+        """`kept`: the folder of the store, which `store` opens; None = for a while in `folder` only."""
+        self._kept = store(kept) if kept else None
         self._folder, self._open = folder, dict[int, Store]()
 
     def of(self, piece: int) -> Store:
@@ -136,6 +142,17 @@ def brought(value: object, store: Store, before: Store | None) -> None:
         if not store.has(artifact):
             with store.scratch() as scratch:
                 store.keep(Path(shutil.copyfile(before.path(artifact), scratch / f"brought{artifact.suffix}")))
+
+
+def check_wishes(settings: Settings) -> None:
+    """Raises: BadSettings for settings that a stream cannot have."""
+    refused: dict[str, object] = {
+        "--stretch-video": settings.stretch_video,
+        "--burn-in": settings.burn_in != "none",
+        "--lip-sync": settings.lip_sync != NONE,
+        "--rttm": settings.rttm,
+    }
+    check_settings(settings.to, refused)
 
 
 def check_settings(targets: tuple[str, ...], refused: dict[str, object]) -> None:

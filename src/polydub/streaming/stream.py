@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from polydub import __version__, calls
-from polydub.choosing import NONE, Chooser, Person, check_choices
+from polydub.choosing import Chooser, Person, check_choices
 from polydub.dubbing import Ears, Job, logged, wanted
 from polydub.engines.base import Kind
 from polydub.engines.registry import UNKNOWN
@@ -40,7 +40,7 @@ from polydub.wants import Wanted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from polydub.config import Loaded, Settings
+    from polydub.config import Loaded
     from polydub.engines.pool import EnginePool
 
 AHEAD = 2  # pieces that wait between two threads
@@ -98,7 +98,7 @@ class _Item:
 def stream(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> Streamed:
     """Dubs one film piece by piece. Raises: PolydubError."""
     settings = loaded.settings
-    _check(settings)
+    sources.check_wishes(settings)
     check_choices(settings)
     sources.check(job.media)
     name = Path("stdin") if job.media == sources.STDIN else job.media
@@ -111,7 +111,7 @@ def stream(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> Streamed:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         film = sources.opened(job.media, settings.audio_track, place)
         kept = None if film.media is None else settings.store or settings.output / ".polydub"
-        stores = Stores(kept, place)
+        stores = Stores(kept, place, ears.store)
         stack.callback(stores.close)
         if ears.reconsider:
             project.engines(settings.to[0]).clear()
@@ -119,17 +119,6 @@ def stream(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> Streamed:
         made = _Stream(_Order(job, loaded, pool, _Choose(chooser)), film, stores, place).run(ears)
         project.save()
         return made
-
-
-def _check(settings: Settings) -> None:
-    s = settings
-    refused = {
-        "--stretch-video": s.stretch_video,
-        "--burn-in": s.burn_in != "none",
-        "--lip-sync": s.lip_sync != NONE,
-        "--rttm": s.rttm,
-    }
-    sources.check_settings(s.to, cast("dict[str, object]", refused))
 
 
 @dataclass(frozen=True)

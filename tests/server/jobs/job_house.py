@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,7 @@ from polydub.server.jobs import DurableJobs, Kept, Worker, open_worker, start_jo
 from polydub.server.resident import Dubber, Message, Tell, serve
 from polydub.server.storage import LocalStorage
 
+START_S = 120  # of a process, on a machine that does much else
 RESIDENT = (sys.executable, __file__, "resident")
 
 
@@ -111,14 +115,20 @@ async def house(folder: Path, url: str = "", slots: int = 2, **more: Any) -> Asy
         await records.close()
 
 
+def slower() -> float:
+    """How many times longer than alone things may take now: what else this machine does, per core; at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 async def ended(jobs: DurableJobs, id_: str, after: int = 0) -> list[Event]:
-    """All events of a job, to its end, which must come within two minutes."""
-    async with asyncio.timeout(120):
+    """All events of a job, to its end, which must come within two minutes (on a busy machine later)."""
+    async with asyncio.timeout(120 * slower()):
         return [event async for event in jobs.listen(id_, after)]
 
 
 async def until(test: Callable[[], Any], limit_s: float = 60.0) -> Any:
-    """What `test` gives (or awaits) as soon as that is something."""
+    """What `test` gives (or awaits) as soon as that is something; the limit is that of a machine which does nothing else."""
+    limit_s *= slower()
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         found = test()
@@ -127,7 +137,7 @@ async def until(test: Callable[[], Any], limit_s: float = 60.0) -> Any:
         if found:
             return found
         await asyncio.sleep(0.02)
-    raise AssertionError(f"nothing within {limit_s} s")
+    raise AssertionError(f"nothing within {limit_s:.0f} s")
 
 
 def lay_traps(folder: Path) -> None:
@@ -153,34 +163,44 @@ def repeated(folder: Path) -> list[tuple[str, int]]:
 class Server:
     """A server or a worker as a process of its own."""
 
-    def __init__(self, what: str, folder: Path, url: str = "") -> None:
-        self.command = [sys.executable, __file__, what, str(folder), url]
+    def __init__(self, what: str, folder: Path, url: str = "", queues: str = "", env: Mapping[str, str] | None = None) -> None:
+        self.command = [sys.executable, __file__, what, str(folder), url, queues]
+        self.env = {**os.environ, **(env or {})}
         self.log = folder / f"{what}.log"
         self.start()
 
     def start(self) -> None:
+        """Waits until it works. Its stdin is a pipe of ours: it ends with this process, whatever ends that."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+            pipe = subprocess.PIPE
+            self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=log, env=self.env)
         assert self.process.stdout is not None
-        if self.process.stdout.readline() != b"ready\n":
-            raise AssertionError(self.log.read_text(encoding="utf-8")[-3000:])
+        begun, _, _ = select.select([self.process.stdout], [], [], START_S)
+        if not begun or self.process.stdout.readline() != b"ready\n":
+            self.kill()
+            what = "it has ended" if begun else f"it was not ready within {START_S} s"
+            raise AssertionError(f"{what}: {self.log.read_text(encoding='utf-8')[-3000:]}")
 
     def kill(self, how: int = signal.SIGKILL) -> None:
         self.process.send_signal(how)
         if how in (signal.SIGKILL, signal.SIGTERM):
             self.process.wait(60)
-            assert self.process.stdout is not None
-            self.process.stdout.close()
+            for pipe in (self.process.stdin, self.process.stdout):
+                assert pipe is not None
+                pipe.close()
 
 
-async def _server(folder: Path, url: str) -> None:
+async def _server(folder: Path, url: str, _queues: str = "") -> None:
     async with house(folder, url):
         await _ready()
 
 
-async def _worker(folder: Path, url: str) -> None:
+async def _worker(folder: Path, url: str, queues: str = "") -> None:
     records = await open_records(settings(folder, url), folder)
-    worker: Worker = await open_worker(Kept(settings(folder, url), records, LocalStorage(folder / "files"), folder), hands(1))
+    mine = hands(1)
+    if queues:
+        mine = replace(mine, queues=queues.split(","), offers=frozenset({"gpu"} & set(queues.split(","))))
+    worker: Worker = await open_worker(Kept(settings(folder, url), records, LocalStorage(folder / "files"), folder), mine)
     await _ready()
     await worker.close(1)
     await records.close()
@@ -194,11 +214,17 @@ async def _ready() -> None:
     await stop.wait()
 
 
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 def main(arguments: Sequence[str]) -> None:
     if arguments[0] == "resident":
         serve({"dub": Dubber(), "speak": do_odd})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     what = {"server": _server, "worker": _worker}[arguments[0]]
-    asyncio.run(what(Path(arguments[1]), arguments[2]))
+    asyncio.run(what(Path(arguments[1]), *arguments[2:4]))
 
 
 if __name__ == "__main__":

@@ -220,6 +220,7 @@ def server(data: Path) -> Iterator[Server]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_server_killed_at_any_moment_goes_on_at_its_next_start(data: Path, film: Film, server: Server) -> None:
     async def main() -> None:
         wanted = [row(f"j{n}", film(data, n)) for n in range(3)]

@@ -45,6 +45,13 @@ class WhisperOptions(Options):
         "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
     ] = Field("auto", description="number format of the weights; auto = int8 on the processor, float16 on a card")
     beam_size: int = Field(5, ge=1, le=20, description="transcripts followed at once; 1 is the fastest")
+    temperature: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="sampling temperature; above 0 the transcript differs from run to run",
+        json_schema_extra={"identity": "set", "call": "temperature"},
+    )
     temperature_max: float = Field(
         0.0,
         ge=0,
@@ -55,8 +62,18 @@ class WhisperOptions(Options):
     condition_on_previous_text: bool = Field(
         False, description="let each window of 30 s continue the text before it; helps spelling, spreads mistakes"
     )
-    initial_prompt: str = Field("", max_length=400, description="text in the style and spelling to be expected, characters")
-    hotwords: str = Field("", max_length=400, description="rare words and names to be expected, separated by blanks")
+    initial_prompt: str = Field(
+        "",
+        max_length=400,
+        description="text in the style and spelling to be expected, characters",
+        json_schema_extra={"call": "prompt"},
+    )
+    hotwords: str = Field(
+        "",
+        max_length=400,
+        description="rare words and names to be expected, separated by blanks",
+        json_schema_extra={"call": "hotwords"},
+    )
     no_speech_threshold: float = Field(
         0.6, ge=0, le=1, description="probability of silence above which an improbable window is skipped"
     )
@@ -90,8 +107,9 @@ class WhisperOptions(Options):
 
     @property
     def temperatures(self) -> list[float]:
-        """0 and what is tried after it."""
-        return [round(step * 0.2, 1) for step in range(int(self.temperature_max / 0.2 + 1e-9) + 1)]
+        """The first one and what is tried after it."""
+        steps = int(max(0.0, self.temperature_max - self.temperature) / 0.2 + 1e-9)
+        return [round(self.temperature + step * 0.2, 3) for step in range(steps + 1)]
 
 
 class WhisperTranscriber:
@@ -102,6 +120,10 @@ class WhisperTranscriber:
         self._options = options
         self._batch = batch
         self._english = options.model in ENGLISH or not model.model.is_multilingual
+
+    def told(self, options: WhisperOptions) -> WhisperTranscriber:
+        """As Told: the same model."""
+        return WhisperTranscriber(self._model, options, self._batch)
 
     def close(self) -> None:
         """Lets go of the model. CTranslate2's unload_model would leave it in some of the workers."""
@@ -293,7 +315,8 @@ def _load(options: WhisperOptions, weights: Weights, device: str) -> Generator[W
 
 
 def _remarks(options: WhisperOptions, _language: str) -> tuple[str, ...]:
-    return ("temperature_max is above 0, so another run may give another transcript",) if options.temperature_max else ()
+    sampled = options.temperature or options.temperature_max
+    return ("its temperature is above 0, so that another run may give another transcript",) if sampled else ()
 
 
 ENGINE = Engine(

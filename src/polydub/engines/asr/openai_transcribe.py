@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from difflib import SequenceMatcher
 from io import BytesIO
 from math import exp, isfinite
+from threading import Event
 from typing import Any, Literal, cast
 
 from pydantic import Field
@@ -42,9 +44,24 @@ class TranscribeOptions(RemoteOptions):
     )
     model: str = Field(default="", description="Name of the model on that server; empty = the preset's.")
     prompt: str = Field(
-        default="", max_length=1000, description="Text in the style and with the names to be expected, characters."
+        default="",
+        max_length=1000,
+        description="Text in the style and with the names to be expected, characters.",
+        json_schema_extra={"call": "prompt"},
     )
-    temperature: float = Field(default=0.0, ge=0, le=1, description="Randomness, 0 (always the likeliest word) to 1 (no unit).")
+    hotwords: str = Field(
+        default="",
+        max_length=400,
+        description="Rare words and names to be expected; they are sent in front of the prompt.",
+        json_schema_extra={"identity": "set", "call": "hotwords"},
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Randomness, 0 (always the likeliest word) to 1 (no unit).",
+        json_schema_extra={"call": "temperature"},
+    )
     upload: Literal["flac", "wav"] = Field(
         default="flac",
         description="Form in which sound is sent: flac is half as large.",
@@ -70,7 +87,13 @@ class RemoteTranscriber:
 
     def __init__(self, options: TranscribeOptions, service: Service) -> None:
         self._options, self._service = options, service
-        self._verbose = True
+        self._plain = Event()  # the server has no answers with times
+
+    def told(self, options: TranscribeOptions) -> RemoteTranscriber:
+        """As Told: the same connection; what has been learnt of the server is shared."""
+        other = copy(self)
+        other._options = options
+        return other
 
     def transcribe(self, speech: Audio, language: str | None) -> Iterator[Segment]:
         """As Transcriber; one request for each stretch. Silence is not sent.
@@ -119,10 +142,11 @@ class RemoteTranscriber:
         options = self._options
         form: dict[str, str | list[str]] = {"model": options.model_name, "temperature": f"{options.temperature:g}"}
         form |= {"language": code} if code else {}
-        form |= {"prompt": options.prompt} if options.prompt else {}
+        prompt = "\n".join(text for text in (options.hotwords.strip(), options.prompt) if text)
+        form |= {"prompt": prompt} if prompt else {}
         files = {"file": (f"speech.{options.upload}", encoded(sound, options.upload), f"audio/{options.upload}")}
         large = frozenset({TOO_LARGE})
-        if self._verbose:
+        if not self._plain.is_set():
             timed = {**form, "response_format": "verbose_json", "timestamp_granularities[]": ["word", "segment"]}
             reply = self._service.request(Ask("/audio/transcriptions", data=timed, files=files, accept=large | UNKNOWN_FORM))
             if reply.status not in UNKNOWN_FORM:
@@ -130,7 +154,7 @@ class RemoteTranscriber:
         reply = self._service.request(
             Ask("/audio/transcriptions", data={**form, "response_format": "json"}, files=files, accept=large)
         )
-        self._verbose = False  # the plain form was answered: it was the other that the server had not
+        self._plain.set()  # the plain form was answered: it was the other that the server had not
         return reply
 
 

@@ -136,6 +136,14 @@ class TableRecords(ABC):
         moved = sa.update(JOBS).where(JOBS.c.id == id_, JOBS.c.state.in_(sorted(when))).values(values)
         return _first(JobRow, await self.run(moved.returning(*JOBS.c)))
 
+    async def drop_job(self, id_: str, *, when: frozenset[JobState]) -> bool:
+        which = (JOBS.c.id == id_, JOBS.c.state.in_(sorted(when)))
+        return bool(await self.run(sa.delete(JOBS).where(*which).returning(JOBS.c.id)))
+
+    async def jobs_by_state(self) -> Mapping[JobState, int]:
+        rows = await self.run(sa.select(JOBS.c.state, sa.func.count().label("n")).group_by(JOBS.c.state))
+        return {row["state"]: int(row["n"]) for row in rows}
+
     async def count_jobs(self, owner: str, states: frozenset[JobState]) -> int:
         mine = (JOBS.c.owner == owner, JOBS.c.state.in_(sorted(states)))
         return int((await self.run(sa.select(sa.func.count().label("n")).select_from(JOBS).where(*mine)))[0]["n"])
@@ -160,6 +168,10 @@ class TableRecords(ABC):
 
     async def drop_events(self, job: str) -> int:
         return len(await self.run(sa.delete(EVENTS).where(EVENTS.c.job == job).returning(EVENTS.c.number)))
+
+    async def stray_events(self) -> Sequence[str]:
+        known = sa.exists().where(JOBS.c.id == EVENTS.c.job)
+        return [row["job"] for row in await self.run(sa.select(EVENTS.c.job).where(~known).distinct().order_by(EVENTS.c.job))]
 
     async def put(self, kind: str, id_: str, owner: str, document: Mapping[str, Any]) -> None:
         values = self._document(kind, id_, owner, document)
@@ -191,6 +203,11 @@ class TableRecords(ABC):
     async def drop(self, kind: str, id_: str) -> bool:
         gone = sa.delete(DOCUMENTS).where(DOCUMENTS.c.kind == kind, DOCUMENTS.c.id == id_).returning(DOCUMENTS.c.id)
         return bool(await self.run(gone))
+
+    async def drop_naming(self, kind: str, owner: str, id_: str) -> int:
+        whose = (DOCUMENTS.c.kind == kind, DOCUMENTS.c.owner == owner)
+        names = DOCUMENTS.c.document.contains(f'"{id_}', autoescape=True)  # 27 bytes; D1 takes patterns of up to 50
+        return len(await self.run(sa.delete(DOCUMENTS).where(*whose, names).returning(DOCUMENTS.c.id)))
 
     def _document(self, kind: str, id_: str, owner: str, whole: Mapping[str, Any]) -> dict[str, Any]:
         return {"kind": kind, "id": id_, "owner": owner, "document": document(whole), "created": stamp(self._now())}

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 MODULES: Mapping[str, tuple[str, ...]] = {
     "all": (
         "auth",
+        "login",
+        "second_factor",
         "admin",
         "operations",
         "uploads",
@@ -19,10 +21,11 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "transcribe",
         "separate",
         "jobs",
+        "catalogue",
         "review",
         "library",
         "stream",
     ),
-    "speech": ("auth", "admin", "operations", "openai", "transcribe"),
-    "separation": ("auth", "admin", "operations", "separate"),
+    "speech": ("auth", "login", "second_factor", "admin", "operations", "openai", "transcribe"),
+    "separation": ("auth", "login", "second_factor", "admin", "operations", "separate"),
 }

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from polydub.server.access import (
@@ -22,6 +21,7 @@ from polydub.server.access import (
 from polydub.server.accounts import Accounts
 from polydub.server.contracts import Principal, Secret, User
 from polydub.server.problems import Problem, forbidden, unauthenticated
+from polydub.server.proving import check_recent
 from polydub.server.tokens import csrf_of
 
 router = APIRouter(tags=["accounts"])
@@ -176,19 +176,23 @@ async def register(request: Request, wish: Registration, accounts: House) -> Ent
     """Opens an account, where the server lets people do so, and logs in."""
     if not accounts.open_to_all:
         raise forbidden("accounts are opened by an admin on this server", "registration_closed")
-    accounts.throttle.login(_address(request))
+    accounts.throttle.login(address_of(request))
     user = await accounts.register(wish.email, wish.name, wish.password)
-    return await _tokens(accounts, user)
+    return await enter(request, Response(), user, False)
 
 
 @router.post("/api/auth/login", dependencies=PUBLIC)
 async def login(request: Request, response: Response, wish: Login, accounts: House) -> Entry:
-    """Logs in: tokens for clients, a cookie for the studio."""
-    accounts.throttle.login(_address(request), wish.email.strip().lower())
+    """Logs in: tokens for clients, a cookie for the studio.
+
+    Where the account has a second factor the answer is 401 with the code `second_factor_required` and a `challenge`, which goes
+    to `/api/auth/login/second-factor` with the code.
+    """
+    accounts.throttle.login(address_of(request), wish.email.strip().lower())
     if wish.session:
         same_origin(request)
-    user = await accounts.login(wish.email, wish.password)
-    return await _session(request, response, user) if wish.session else await _tokens(accounts, user)
+    user = await accounts.login(wish.email, wish.password, session=wish.session)
+    return await enter(request, response, user, wish.session)
 
 
 @router.post("/api/auth/refresh", dependencies=PUBLIC)
@@ -203,18 +207,6 @@ async def logout(request: Request, response: Response, who: Viewer, accounts: Ho
     """Ends the session or the client's login; an API token that asks for it is revoked."""
     await accounts.end(who)
     _drop_cookie(request, response)
-
-
-@router.get("/login", dependencies=PUBLIC, response_class=RedirectResponse, status_code=303)
-async def login_by_link(request: Request, accounts: House, token: str = "") -> RedirectResponse:
-    """Logs a browser in by a one-time link, and leads to the studio."""
-    if not token:
-        raise Problem(404, "no_such_path", "open the login link, or POST /api/auth/login")
-    accounts.throttle.login(_address(request))
-    user = await accounts.by_link("login", token)
-    response = RedirectResponse("/dashboard", 303)
-    await _session(request, response, user)
-    return response
 
 
 @router.get("/api/auth/me")
@@ -242,15 +234,15 @@ async def change_me(request: Request, wish: Profile, who: Writer, accounts: Hous
 @router.post("/api/auth/password", status_code=204)
 async def change_password(request: Request, wish: PasswordChange, who: Viewer, accounts: House) -> None:
     """Sets a new password, and ends every other login. Not by API token."""
-    _no_token(who)
-    accounts.throttle.login(_address(request), who.user.email)
+    no_token(who)
+    accounts.throttle.login(address_of(request), who.user.email)
     await accounts.change_password(who, wish.old_password, wish.new_password)
 
 
 @router.post("/api/auth/password/reset", status_code=204, dependencies=PUBLIC)
 async def reset_password(request: Request, wish: PasswordReset, accounts: House) -> None:
     """Sets a new password by a link that an admin made, and ends every login."""
-    accounts.throttle.login(_address(request))
+    accounts.throttle.login(address_of(request))
     await accounts.reset_password(wish.token, wish.password)
 
 
@@ -263,7 +255,7 @@ async def tokens(who: Viewer, accounts: House) -> list[TokenFacts]:
 @router.post("/api/auth/tokens", status_code=201)
 async def new_token(wish: TokenWish, who: Viewer, accounts: House) -> NewToken:
     """Makes an API token; it is shown this once. Not by API token."""
-    _no_token(who)
+    no_token(who)
     if who.user.role != "admin" and {"admin", "metrics"} & set(wish.scopes):
         raise forbidden("these scopes are for admins", "scope_missing")
     if len(await _tokens_of(accounts, who.user.id)) >= MAX_TOKENS:
@@ -275,7 +267,7 @@ async def new_token(wish: TokenWish, who: Viewer, accounts: House) -> NewToken:
 @router.delete("/api/auth/tokens/{id_}", status_code=204)
 async def drop_token(id_: str, who: Viewer, accounts: House) -> None:
     """Revokes one of one's API tokens."""
-    _no_token(who)
+    no_token(who)
     await accounts.drop_token(who.user.id, id_)
 
 
@@ -293,8 +285,9 @@ async def sessions(who: Viewer, accounts: House) -> list[LoginFacts]:
 
 @router.delete("/api/auth/sessions/{id_}", status_code=204)
 async def drop_session(id_: str, who: Viewer, accounts: House) -> None:
-    """Logs out somewhere."""
-    _no_token(who)
+    """Logs out somewhere. A login older than ten minutes shows its password first: `/api/auth/again`."""
+    no_token(who)
+    await check_recent(accounts, who)
     await accounts.end_login(who.user.id, id_)
 
 
@@ -304,13 +297,12 @@ async def scopes() -> dict[str, str]:
     return dict(SCOPES)
 
 
-async def _tokens(accounts: Accounts, user: User) -> Entry:
-    pair = await accounts.begin_family(user)
-    return Entry(user=Person.of(user), access_token=pair.access, refresh_token=pair.refresh, expires_in=pair.seconds)
-
-
-async def _session(request: Request, response: Response, user: User) -> Entry:
+async def enter(request: Request, response: Response, user: User, session: bool) -> Entry:
+    """Somebody who has shown who they are is logged in, by tokens or by a cookie of `response`."""
     accounts = accounts_of(request)
+    if not session:
+        pair = await accounts.begin_family(user)
+        return Entry(user=Person.of(user), access_token=pair.access, refresh_token=pair.refresh, expires_in=pair.seconds)
     before = session_cookie(request)
     earlier = await accounts.by_session(before) if before else None
     if earlier:
@@ -334,11 +326,12 @@ async def _tokens_of(accounts: Accounts, user: str) -> list[Secret]:
     return [s for s in await accounts.records.secrets(user, "token") if not s.revoked and s.expires > now]
 
 
-def _no_token(who: Principal) -> None:
+def no_token(who: Principal) -> None:
     """A stolen API token must not make itself another, nor take over the account."""
     if who.via == "token":
         raise forbidden("this needs a login, an API token does not do", "login_needed")
 
 
-def _address(request: Request) -> str:
+def address_of(request: Request) -> str:
+    """Whom the limits of logins count."""
     return request.client.host if request.client else ""

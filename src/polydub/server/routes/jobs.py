@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -33,9 +31,10 @@ from polydub.server.job_facts import (
     project,
     result,
 )
-from polydub.server.orders import FileWish, JobWish, Orders, job_of
+from polydub.server.orders import FilmWish, JobWish, Orders, job_of, remove
 from polydub.server.problems import ErrorBody, Problem, forbidden, not_found
 from polydub.server.routes.uploads import uploads_of
+from polydub.server.shelf import of_job
 from polydub.server.streams import EVENTS, KEEP_ALIVE, KEEP_ALIVE_S, UNBUFFERED, Streamed
 from polydub.server.streams import event as sent
 from polydub.server.uploads import Uploads
@@ -65,6 +64,7 @@ class _Fields(BaseModel):
     target_languages: str
     title: str = Field(default="", max_length=200)
     voice_preset_id: str = ""
+    url: str = Field(default="", max_length=4096)
     options: dict[str, JsonValue] = {}
     voices: dict[str, str] = {}
 
@@ -103,7 +103,7 @@ _FORM: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["file", "target_languages"],
+                    "required": ["target_languages"],
                     "properties": {
                         "target_languages": {**_TEXT, "description": "With commas between.", "example": "es,fr"},
                         "title": _TEXT,
@@ -111,6 +111,7 @@ _FORM: dict[str, Any] = {
                         "options": {**_TEXT, "description": "Settings as a JSON object."},
                         "voices": {**_TEXT, "description": "Names of voices by speaker, as a JSON object."},
                         "file": {"type": "string", "format": "binary"},
+                        "url": {**_TEXT, "description": "Instead of a file: a web address that the server fetches it from."},
                     },
                 },
             },
@@ -124,19 +125,22 @@ _FORM: dict[str, Any] = {
     responses=_errors(400, 404, 408, 409, 413, 415, 422, 429, 507),
 )  # fmt: skip
 async def create_dub(request: Request, who: Editor, house: House, uploads: Incoming) -> JobFacts:
-    """A form with the film and the languages. Fields that come before the film are checked before it is read."""
+    """A form with the film or its address, and the languages. Fields before the film are checked before it is read."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         raise Problem(415, "unsupported_media_type", "a dub comes as multipart/form-data")
     form, orders = DubForm(request.headers["content-type"], request.stream()), Orders(house, uploads)
-    name = await form.begin()
+    name = await form.film()
+    if name is None:
+        wish = await _wish(house, who, form.fields, None)
+        return facts((await orders.place(who, [wish]))[0])
     if "target_languages" in form.fields:
-        early = await _wish(house, who, form.fields, FileWish(upload="coming", name=name))
+        early = await _wish(house, who, form.fields, FilmWish(upload="coming", name=name))
         requests.read(early.model_dump(exclude={"title", "priority", "glossary"}, exclude_none=True))
         await orders.check_room(who.user.id)
     upload = await uploads.take(who.user.id, name, form.pieces())
     try:
         await form.rest()
-        wish = await _wish(house, who, form.fields, FileWish(upload=upload.id, name=upload.name))
+        wish = await _wish(house, who, form.fields, FilmWish(upload=upload.id, name=upload.name))
         return facts((await orders.place(who, [wish]))[0])
     except PolydubError as error:
         kept = f"the film is kept as upload {upload.id}: start it with POST /api/jobs"
@@ -144,16 +148,24 @@ async def create_dub(request: Request, who: Editor, house: House, uploads: Incom
         raise
 
 
-async def _wish(house: Services, who: Principal, given: dict[str, str], film: FileWish) -> JobWish:
+async def _wish(house: Services, who: Principal, given: dict[str, str], film: FilmWish | None) -> JobWish:
+    """`film`: the upload; None = what the form's `url` says."""
     tree: dict[str, Any] = {name: value for name, value in given.items() if value}
     try:
         for name in ("options", "voices"):
             if name in tree:
                 tree[name] = json.loads(tree[name])
         told = _Fields.model_validate(tree)
+        if told.url and film:
+            raise Problem(422, "invalid_value", "url: there is a film in the form, too", param="url")
         tags = [tag for tag in re.split(r"[,\s]+", told.target_languages) if tag]
         wish = JobWish(
-            input=film, to=tags, title=told.title, settings=told.options, voices=told.voices, preset=told.voice_preset_id
+            input=film or FilmWish(url=told.url),
+            to=tags,
+            title=told.title,
+            settings=told.options,
+            voices=told.voices,
+            preset=told.voice_preset_id,
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -192,7 +204,7 @@ async def list_jobs(who: Viewer, house: House, wanted: Annotated[_Wanted, Query(
     states, before = frozenset(wanted.state), wanted.before
     rows = await house.records.jobs(owner=owner, states=states, before=before, limit=wanted.limit)
     following = rows[-1].created if len(rows) == wanted.limit else None
-    return JobPage(jobs=[facts(row) for row in rows if row.owner], next=following)
+    return JobPage(jobs=[facts(row) for row in rows], next=following)
 
 
 @router.get("/api/projects", summary="List finished dubs", responses=_errors(422))
@@ -324,19 +336,10 @@ async def again(house: Services, uploads: Uploads, row: JobRow) -> JobRow:
     return moved
 
 
-@router.delete("/api/jobs/{id_}", status_code=204, summary="Delete a job and its files", responses=_errors(404))
+@router.delete("/api/jobs/{id_}", status_code=204, summary="Delete a job and its files", responses=_errors(404, 409))
 async def delete_job(id_: str, who: Editor, house: House) -> None:
-    """Ends it where it has not ended. Its uploads stay."""
-    await job_of(house, who, id_)
-    await house.jobs.cancel(id_)
-    ended: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
-    blank: dict[str, Any] = {"owner": "", "title": "", "request": {}, "result": None, "error": None, "progress": {}}
-    if await house.records.move_job(id_, "cancelled", when=ended, **blank) is None:
-        return
-    await house.records.drop_events(id_)
-    for key in await house.storage.keys(f"jobs/{id_}/"):
-        await house.storage.delete(key)
-    await anyio.to_thread.run_sync(lambda: shutil.rmtree(house.folder / "jobs" / id_, ignore_errors=True))
+    """Ends it where it has not ended. What webhooks were told of it goes, too; its uploads stay."""
+    await remove(house, await job_of(house, who, id_))
 
 
 # ------------------------------------------------------------------ fetch
@@ -380,7 +383,7 @@ async def get_job_file(id_: str, name: str, request: Request, who: Viewer, show:
     row = await _done(house, who, id_)
     if not any(file["name"] == name for file in files_of(row)):
         raise not_found("file")
-    file = Outgoing(f"jobs/{row.id}/{name}", PurePosixPath(name).name, media_of(name), show)
+    file = Outgoing(of_job(row.id, name), PurePosixPath(name).name, media_of(name), show)
     return await send(request, house.storage, file, direct=not show)
 
 

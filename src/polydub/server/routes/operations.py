@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from polydub.errors import StoreError
 from polydub.server.access import policy, services_of
 from polydub.server.contracts import Principal, Services
+from polydub.server.metrics import Scene
 
 router = APIRouter(tags=["operations"])
 PUBLIC = [Depends(policy("public"))]
@@ -49,8 +51,17 @@ async def readyz(response: Response, services: Annotated[Services, Depends(servi
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request, who: Annotated[Principal, Depends(policy("admin", "metrics"))]) -> Response:
     """Figures for Prometheus; it asks with an API token of the scope metrics."""
-    queues = await services_of(request).jobs.queue_depth()
-    return Response(request.app.state.metrics.text(queues), media_type=KIND)
+    services = services_of(request)
+    worker, speech = getattr(services.jobs, "worker", None), services.speech
+    scene = Scene(
+        "server",
+        await services.jobs.queue_depth(),
+        await services.records.jobs_by_state(),
+        worker.crews if worker else {},
+        desks=speech.desks() if speech else {},
+    )
+    text = await anyio.to_thread.run_sync(request.app.state.metrics.text, scene)
+    return Response(text, media_type=KIND)
 
 
 async def _database(services: Services) -> bool:

@@ -16,15 +16,17 @@ from polydub.server import transcripts
 from polydub.server.catalogue import DIARIZING
 from polydub.server.desk import Flow
 from polydub.server.hearing import Heard, Heeded, Listening, Telling, hear, lead
+from polydub.server.hints import Hints
 from polydub.server.problems import Problem, body_of
 from polydub.server.recordings import Sent, form_schema, received
 from polydub.server.routes.openai import ERRORS, WORKING, Strict, engine_headers, house_of
 from polydub.server.streams import EVENTS, UNBUFFERED, Streamed, error_event, event, events, while_here
-from polydub.types import Notice, Progress, Segment
+from polydub.types import Progress, Segment
 
 T = TypeVar("T")
 Who = Annotated[Any, Depends(WORKING)]
 LONGEST = 4000  # characters of prompts
+UNHEEDED = "Recognisers that cannot heed it pass it over, and x-polydub-notices says so."
 router = APIRouter(tags=["speech"], route_class=Strict, responses=ERRORS)
 
 
@@ -35,8 +37,12 @@ class HearingForm(BaseModel):
         min_length=1, max_length=300, description="whisper-1 and the like = the best that is here; or `engine`, `engine:model`."
     )
     language: str = Field("", max_length=60, description="Spoken language, such as en; empty = found out.")
-    prompt: str = Field("", max_length=LONGEST, description="Taken, but heeded by no engine yet.")
-    temperature: float = Field(0.0, ge=0, le=1, description="Taken, but engines have their own.")
+    prompt: str = Field(
+        "", max_length=LONGEST, description=f"Text before the recording, for its style and spelling. {UNHEEDED}"
+    )
+    temperature: float = Field(0.0, ge=0, le=1, description=f"Randomness; 0 = the same every time. {UNHEEDED}")
+    hotwords: str = Field("", max_length=LONGEST, description=f"Rare words and names to be expected. {UNHEEDED}")
+    keywords: list[str] = Field([], max_length=200, description="As hotwords.")
 
     def tag(self) -> str:
         """The language, BCP-47. Raises: Problem 400."""
@@ -47,9 +53,12 @@ class HearingForm(BaseModel):
         except PolydubError as error:
             raise Problem(400, "language_not_found", error.message, hint=error.hint, param="language") from error
 
-    def unheeded(self) -> tuple[Notice, ...]:
-        """What is told of fields that nobody heeds."""
-        return (Notice("prompt-unheeded", "the recogniser takes no prompt", "info"),) if self.prompt.strip() else ()
+    def hints(self) -> Hints:
+        """What the recogniser is told. Raises: Problem 400."""
+        words = ", ".join(text for text in (self.hotwords.strip(), *(word.strip() for word in self.keywords)) if text)
+        if len(words) > LONGEST:
+            raise Problem(400, "string_too_long", f"keywords have at most {LONGEST} characters together", param="keywords")
+        return Hints(self.prompt, words, self.temperature)
 
 
 class TranscriptionForm(HearingForm):
@@ -59,19 +68,12 @@ class TranscriptionForm(HearingForm):
         "json", description="diarized_json tells who speaks."
     )
     timestamp_granularities: list[Literal["word", "segment"]] = Field([], description="Of verbose_json; empty = segments.")
-    hotwords: str = Field("", max_length=LONGEST, description="Taken, but heeded by no engine yet.")
-    keywords: list[str] = Field([], max_length=200, description="As hotwords.")
     stream: bool = Field(False, description="Events while it is recognised; with json, text and diarized_json.")
 
     def wanted(self) -> Listening:
         """As the house wants it."""
         speakers = self.response_format == "diarized_json"
-        return Listening(self.model, self.tag(), speakers)
-
-    def unheeded(self) -> tuple[Notice, ...]:
-        """What is told of fields that nobody heeds."""
-        words = (Notice("hotwords-unheeded", "the recogniser takes no hotwords", "info"),)
-        return (*super().unheeded(), *(words if self.hotwords.strip() or self.keywords else ()))
+        return Listening(self.model, self.tag(), speakers, hints=self.hints())
 
 
 class TranslationForm(HearingForm):
@@ -81,7 +83,7 @@ class TranslationForm(HearingForm):
 
     def wanted(self) -> Listening:
         """As the house wants it."""
-        return Listening(self.model, self.tag(), english=True)
+        return Listening(self.model, self.tag(), english=True, hints=self.hints())
 
 
 class OwnForm(HearingForm):
@@ -94,7 +96,7 @@ class OwnForm(HearingForm):
 
     def wanted(self) -> Listening:
         """As the house wants it."""
-        return Listening(self.model, self.tag(), self.speakers, self.english)
+        return Listening(self.model, self.tag(), self.speakers, self.english, self.hints())
 
 
 async def _heeded(request: Request, sent: Sent, want: Listening) -> tuple[Flow[Telling], Heeded]:
@@ -141,7 +143,7 @@ async def create_transcription(request: Request, _who: Who) -> Response:
         if form.stream:
             return await _streamed(request, sent, form, stack.pop_all())
         heeded, heard = await _all(request, sent, form.wanted())
-    headers = engine_headers(heeded.engine, (*form.unheeded(), *heard.notices))
+    headers = engine_headers(heeded.engine, heard.notices)
     if form.response_format == "diarized_json":
         return JSONResponse(transcripts.diarized(heard), headers=headers)
     return _answer(heard, form, headers, ("transcribe", form.timestamp_granularities))
@@ -158,7 +160,7 @@ async def create_translation(request: Request, _who: Who) -> Response:
     async with received(request) as sent:
         form = sent.read(TranslationForm)
         heeded, heard = await _all(request, sent, form.wanted())
-    return _answer(heard, form, engine_headers(heeded.engine, (*form.unheeded(), *heard.notices)), ("translate", ()))
+    return _answer(heard, form, engine_headers(heeded.engine, heard.notices), ("translate", ()))
 
 
 def _answer(
@@ -171,8 +173,13 @@ def _answer(
         text = transcripts.as_text(heard, form.response_format)
         return Response(text, headers=headers, media_type=transcripts.TEXTS[form.response_format])
     if form.response_format == "verbose_json":
-        return JSONResponse(transcripts.verbose(heard, task[0], task[1], form.temperature), headers=headers)
+        return JSONResponse(transcripts.verbose(heard, task[0], task[1], _temperature(heard, form)), headers=headers)
     return JSONResponse(transcripts.as_json(heard), headers=headers)
+
+
+def _temperature(heard: Heard, form: TranscriptionForm | TranslationForm) -> float:
+    """That at which it was recognised."""
+    return 0.0 if any(notice.code == "temperature-unheeded" for notice in heard.notices) else form.temperature
 
 
 async def _streamed(request: Request, sent: Sent, form: TranscriptionForm, stack: AsyncExitStack) -> Response:
@@ -182,7 +189,7 @@ async def _streamed(request: Request, sent: Sent, form: TranscriptionForm, stack
         stack.callback(flow.stop)
         held = stack.pop_all()
     told = _Deltas(diarized=form.response_format == "diarized_json")
-    headers = {**UNBUFFERED, **engine_headers(heeded.engine, form.unheeded())}
+    headers = {**UNBUFFERED, **engine_headers(heeded.engine, heeded.notices)}
     return Streamed(events(flow, heeded, told, error_event), held, headers=headers, media_type=EVENTS)
 
 
@@ -238,7 +245,7 @@ async def transcribe_recording(request: Request, _who: Who) -> Response:
     async with received(request) as sent:
         form = sent.read(OwnForm)
         heeded, heard = await _all(request, sent, form.wanted())
-    headers = engine_headers(heeded.engine, (*form.unheeded(), *heard.notices))
+    headers = engine_headers(heeded.engine, heard.notices)
     if form.format != "json":
         kind = "text" if form.format == "txt" else form.format
         return Response(transcripts.as_text(heard, kind), headers=headers, media_type=transcripts.TEXTS[kind])
@@ -261,7 +268,7 @@ async def stream_transcription(request: Request, _who: Who) -> Response:
         flow, heeded = await _heeded(request, sent, form.wanted())
         stack.callback(flow.stop)
         held = stack.pop_all()
-    headers = {**UNBUFFERED, **engine_headers(heeded.engine, form.unheeded())}
+    headers = {**UNBUFFERED, **engine_headers(heeded.engine, heeded.notices)}
     return Streamed(events(flow, heeded, _own_event, _own_error), held, headers=headers, media_type=EVENTS)
 
 
