@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gated import installed
 from streams import FFMPEG, PLAIN, Streaming, decoded, joined, packets, playlist, plays
 
+from gated import installed
 from polydub import config
 from polydub.dubbing import Ears, Job, dub_film
 from polydub.engines.pool import EnginePool
