@@ -63,7 +63,7 @@ def test_all_that_is_known_is_told() -> None:
 
 
 def test_names_and_helps_are_as_prometheus_wants_them() -> None:
-    heed({"figures": {"stages": {"a_stage": 2.5}, "seconds": 3.0, "film": 6.0}})
+    heed({"figures": {"stages": {"another_stage": 2.5}, "seconds": 3.0, "film": 6.0}})
     families = [f for f in text_string_to_metric_families(Metrics().text(EVERYTHING).decode()) if f.name.startswith("polydub_")]
     assert len(families) >= 15
     for family in families:

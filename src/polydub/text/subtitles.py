@@ -40,7 +40,7 @@ _PREFIXES = (
 _DESCRIPTION = re.compile(r"(?:\[[^\[\]]*\]|【[^【】]*】|\([^()]{1,30}\)|（[^（）]{1,30}）|\*[^*]+\*|[-–—\s])+")
 # Beside what is said. Round brackets may hold what is said, too, but not a few words that a row begins with.
 _ASIDE = re.compile(
-    r"[ \t]*(?:\[([^\[\]]{1,60})\](?!:)|【[^【】]{1,60}】|(?m:^)[-–—\s]*[(（](?:[^\s()（）]+ ?){1,4}[)）]:?)[ \t]*"
+    r"[ \t]*(?:\[([^\[\]]{4,60})\](?!:)|【[^【】]{1,60}】|(?m:^)[-–—\s]*[(（](?:[^\s()（）]+ ?){1,4}[)）]:?)[ \t]*"
 )
 _STRESSED = re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+)(?<=\S)\*(?![\w*])")
 
