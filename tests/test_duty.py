@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from polydub.choosing import Chooser, OtherEngine
 from polydub.duty import Duty, HandedOver, Resource, Slice, resource
 from polydub.engines.pool import Tool
 from polydub.engines.tts import fake
-from polydub.errors import EngineFailed
+from polydub.errors import EngineFailed, Missing
 from polydub.runner import Count, How, Run
 from polydub.store import Store
 from polydub.work import Work, stage
@@ -102,6 +103,13 @@ def test_choices_are_told_by_language() -> None:
     duty = Duty("cpu")
     duty.of("es").pin("tts es", {"choice": "fake"})
     assert duty.of("es").pinned("tts es") == {"choice": "fake"} and duty.of("fr").pinned("tts es") is None
+
+
+def test_a_language_that_is_finished_comes_last() -> None:
+    duty = Duty("cpu")
+    assert duty.order(["es", "fr", "de"]) == ["es", "fr", "de"]
+    duty.of("es").finish()
+    assert Duty("net", pins=duty.pins).order(["es", "fr", "de"]) == ["fr", "de", "es"]
 
 
 def test_what_earlier_steps_made_is_counted_once() -> None:
@@ -197,6 +205,15 @@ def test_an_engine_that_is_not_the_same_here_keeps_its_identity_and_is_not_calle
     assert dict(found.identity) == pin["identity"] and found.elsewhere is not None
     if "device" not in other:
         assert isinstance(found.elsewhere, OtherEngine) and "another here" in found.elsewhere.message
+
+
+def test_a_choice_that_cannot_be_made_is_not_tried_again_by_the_next_worker(tmp_path: Path) -> None:
+    first = Duty("cpu")
+    with pytest.raises(Missing) as lacking:
+        chosen(tmp_path, first, tts="kokoro")
+    with pytest.raises(Missing) as again:
+        chosen(tmp_path, Duty("net", pins=json.loads(json.dumps(first.pins))), tts="kokoro")
+    assert (again.value.message, again.value.hint) == (lacking.value.message, lacking.value.hint)
 
 
 def test_a_service_whose_key_is_not_here_is_left_to_workers_with_the_network(tmp_path: Path) -> None:

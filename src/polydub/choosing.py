@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"  # diarization by polydub itself, with an embedding engine: "embedded:resemblyzer"
 NONE = "none"
 GIVEN = "given"  # recognition by nobody: what is said stands in a transcript
+FAILED = "failed"  # of a choice that no worker needs to try again
 LISTENER = "listener"  # under which the recogniser of the dub is told to other workers
 
 Found = Chosen | LackingWeights | None
@@ -64,6 +65,8 @@ class Chooser:
             found = self._all(wants)
         for kind, row in found.items():
             if isinstance(row, LackingWeights):
+                if self._duty:
+                    self._duty.pin(_key(kind, wants.get(kind, registry.UNKNOWN)), _failed(row))
                 raise row
             self._use(run, kind, wants.get(kind, registry.UNKNOWN), row)
 
@@ -144,15 +147,18 @@ class Chooser:
         if duty is None:
             return decide()
         if (pin := duty.pinned(key)) is not None:
+            if FAILED in pin:
+                raise _failure(pin[FAILED])
             return self._again(kind, language, pin) if pin else None
         asked = registry.parse_choice(self._asked(kind)).name
         engine = None if asked in (AUTO, GIVEN) else registry.get(kind, asked)
         duty.may_choose(engine, self._loaded.settings.device)
         try:
             found = decide()
-        except Missing:
-            if engine and engine.info.network and duty.here != "net":  # its key may be where the network is
-                raise HandedOver("net") from None
+        except (Missing, EngineFailed) as error:
+            if isinstance(error, Missing) and engine and engine.info.network and duty.here != "net":
+                raise HandedOver("net") from None  # its key may be where the network is
+            duty.pin(key, _failed(error))
             raise
         if not isinstance(found, LackingWeights):
             duty.pin(key, _pin(found) if found else {})
@@ -263,6 +269,15 @@ def _pin(chosen: Chosen) -> dict[str, Any]:
     notices = [asdict(notice) for notice in chosen.notices]
     known = {"choice": _named(chosen), "device": chosen.device, "reason": chosen.reason, "notices": notices}
     return known | {"identity": dict(tool(chosen).identity)}
+
+
+def _failed(error: PolydubError) -> dict[str, Any]:
+    """What other workers are told of a choice that could not be made: some dubs go on without it (see `lipsyncing.ready`)."""
+    return {FAILED: {"missing": isinstance(error, Missing), "message": error.message, "hint": error.hint}}
+
+
+def _failure(told: Mapping[str, Any]) -> PolydubError:
+    return (Missing if told["missing"] else EngineFailed)(told["message"], told["hint"])
 
 
 def _lacking(row: Chosen | LackingWeights) -> Sequence[Weight]:

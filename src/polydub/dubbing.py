@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -93,11 +93,11 @@ def dub_film(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears, folder: Pat
         try:
             if settings.together:
                 return _together(job, loaded, place, stack)
-            outcomes: list[Outcome] = []
-            for target in settings.to:
+            outcomes: dict[str, Outcome] = {}
+            for target in _order(place):
                 with ExitStack() as own:
-                    outcomes.append(_finished(_begun(target, job, loaded, place, own), job, place))
-            return outcomes
+                    outcomes[target] = _finished(_begun(target, job, loaded, place, own), job, place)
+            return [outcomes[target] for target in settings.to]
         except PolydubError as error:
             log.error("%s in %s, line %s: %s", error.code, error.stage or "-", error.line or "-", error.message)
             raise
@@ -125,10 +125,16 @@ class _Begun:
 
 def _together(job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> list[Outcome]:
     """All languages in one film, which is made when the last one is done."""
-    dubs = [_begun(target, job, loaded, place, stack) for target in loaded.settings.to]
+    begun = {target: _begun(target, job, loaded, place, stack) for target in _order(place)}
+    dubs = [begun[target] for target in loaded.settings.to]
     last = dubs[-1]
     film = start_film(last.run, [dub.result for dub in dubs], last.want).result()
     return [_finished(replace(dub, result=replace(dub.result, film=film)), job, place) for dub in dubs]
+
+
+def _order(place: _Place) -> Sequence[str]:
+    targets = place.loaded.settings.to
+    return place.ears.duty.order(targets) if place.ears.duty else targets
 
 
 def _begun(target: str, job: Job, loaded: Loaded, place: _Place, stack: ExitStack) -> _Begun:
@@ -145,7 +151,10 @@ def _begun(target: str, job: Job, loaded: Loaded, place: _Place, stack: ExitStac
     want = wanted(target, job, loaded, place.store, performed.voices(run))
     choose = Chooser(loaded, project.engines(target), Person(place.ears.ask, place.ears.progress))
     memory = _memory(project, loaded) if want.voicing.characters else None
-    return _Begun(started, run, want, dub(run, job.media, want, choose, memory), memory)
+    made = dub(run, job.media, want, choose, memory)
+    if duty:
+        duty.finish()
+    return _Begun(started, run, want, made, memory)
 
 
 def _memory(project: Project, loaded: Loaded) -> Memory:

@@ -18,6 +18,7 @@ from polydub.engines.devices import CPU
 from polydub.engines.pool import Tool
 
 Resource = Literal["cpu", "gpu", "net"]
+FINISHED = "finished"  # under which it is told that a language is made
 OFTEN_S = 1.0  # nobody is asked more often whether somebody more urgent waits
 
 
@@ -78,8 +79,9 @@ class Duty:
 
     Attributes: here: the resource whose work it does. accelerated: engines shall work on an accelerator, which some worker
     has. pins: the engines that were chosen, by language and kind: {"choice", "device", "identity", "reason", "notices"},
-    empty = none; every step has the same. counts: stage -> (seconds, calls made) in all steps, by language. stays: on an
-    accelerator work of the processor is done, too, whatever comes. language: of the dub that is being made.
+    empty = none, "failed" = no choice could be made; and the languages that are finished: every step has the same. counts:
+    stage -> (seconds, calls made) in all steps, by language. stays: on an accelerator work of the processor is done, too,
+    whatever comes. language: of the dub that is being made.
     """
 
     here: Resource
@@ -147,6 +149,15 @@ class Duty:
     def pin(self, key: str, chosen: dict[str, Any]) -> None:
         """From now on all steps choose the same."""
         self.pins[f"{self.language}/{key}"] = chosen
+
+    def finish(self) -> None:
+        """All of this language is made."""
+        self.pin(FINISHED, {})
+
+    def order(self, languages: Iterable[str]) -> list[str]:
+        """In which languages are dubbed: those that a step has finished come last. What was delivered lies only where it was
+        made; who has another language to go on with must not hand over for it."""
+        return sorted(languages, key=lambda language: f"{language}/{FINISHED}" in self.pins)
 
     def sum_up(self, counts: Mapping[str, Counted]) -> None:
         """Adds what earlier steps have made, which is remembered in this one."""

@@ -191,6 +191,16 @@ async def test_a_page_of_an_allowed_site_may_send_changes(tmp_path: Path) -> Non
         assert await changed(page, origin="https://other.example") == 403
 
 
+async def test_a_page_of_an_allowed_site_may_read_refusals_too(tmp_path: Path) -> None:
+    """Also those of the door, before any route: else its browser tells it nothing, not even when to come back."""
+    async with open_house(tmp_path, cors_origins=("https://studio.example",), requests_a_minute=3) as house:
+        for origin, told in (("https://studio.example", "https://studio.example"), ("https://other.example", None)):
+            client = house.client(origin=origin)
+            answers = [await client.post("/api/upload", content=bytes(3_000_000)) for _ in range(4)]
+            assert {answer.headers.get("access-control-allow-origin") for answer in answers} == {told}
+            assert {answer.status_code for answer in answers} <= {401, 429} and answers[-1].status_code == 429
+
+
 async def test_tokens_need_no_csrf(house: House) -> None:
     client = await house.as_("editor")
     assert await changed(client, origin="https://elsewhere.example") == 200

@@ -40,6 +40,7 @@ INVALID = "invalid_request_error"
 CASES = (
     Case(400, "BadRequestError", "voice_not_found", INVALID, "speech", {**SAY, "model": "tts-1", "voice": "nobody"}, "voice"),
     Case(400, "BadRequestError", "string_too_long", INVALID, "speech", {**SAY, "model": "fake", "input": "x" * 4097}, "input"),
+    Case(400, "BadRequestError", "string_too_short", INVALID, "speech", {**SAY, "model": "tts-1", "voice": ""}, "voice"),
     Case(401, "AuthenticationError", "invalid_token", "authentication_error", "models", {"id": "tts-1"}, key="wrong"),
     Case(403, "PermissionDeniedError", "scope_missing", "permission_error", "speech", {**SAY, "model": "fake"}, key="narrow"),
     Case(404, "NotFoundError", "model_not_found", "not_found_error", "models", {"id": "org/name"}, "model"),

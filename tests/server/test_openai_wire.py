@@ -80,6 +80,24 @@ def test_15_a_client_comes_back_when_it_is_told_to(server: Served) -> None:
         thread.join()
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/audio/speech", b"{", None),
+        ("/audio/speech", b"[]", None),
+        ("/audio/speech", b'{"model": "tts-1", "input": "One.", "voice": 5}', "voice"),
+        ("/audio/speech", b'{"model": "tts-1", "input": "One.", "voice": {"id": ""}}', "voice"),
+        ("/audio/voices?model=" + "x" * 400, None, "model"),
+    ],
+)
+def test_14d_fields_are_named_as_clients_know_them(server: Served, path: str, body: bytes | None, param: str | None) -> None:
+    headers = {"authorization": f"Bearer {server.token}", "content-type": "application/json"}
+    answer = httpx.request("POST" if body else "GET", server.url + path, content=body, headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, param)
+    assert error["message"].startswith(f"{param or 'the body'}: ")
+
+
 def test_16_models_are_listed_and_looked_up(client: openai.OpenAI) -> None:
     found = {model.id: model for model in client.models.list()}
     assert {"tts-1", "whisper-1", "espeak-ng", "pocketsphinx"} <= set(found)

@@ -121,6 +121,21 @@ async def test_files_without_a_row_go_when_they_are_not_just_being_made(house: H
     assert await house.services.storage.keys("") == ["jobs/known/dub.mkv", "uploads/young", "voices/a.wav"]
 
 
+async def test_where_a_job_was_worked_on_goes_when_the_job_is_no_more(house: House) -> None:
+    await a_job(house, "known", "done")
+    places = house.services.folder / "jobs"
+    for name, days in (("known", 2), ("gone", 2), ("young", 0.5)):
+        (places / name / "output").mkdir(parents=True)
+        (places / name / "output" / "dub.mkv").write_bytes(b"12345")
+        then = house.clock().timestamp() - days * 86400
+        os.utime(places / name, (then, then))
+    (places / "link").symlink_to(house.services.folder)
+    wanted = [Doomed("folder", "gone", 5, "no job knows it")]
+    assert await sweep(house.services, dry_run=True) == wanted and (places / "gone").exists()
+    assert await sweep(house.services) == wanted
+    assert sorted(path.name for path in places.iterdir()) == ["known", "link", "young"]
+
+
 async def test_logs_and_events_of_a_job_go_two_weeks_after_its_end_and_its_results_stay(house: House) -> None:
     await a_job(house, "old", "done")
     await a_job(house, "going", "running")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -93,6 +94,20 @@ def test_a_token_made_beside_a_running_server_works_at_once(tmp_path: Path) -> N
         headers = {"authorization": f"Bearer {made.stdout.strip()}"}
         assert httpx.get(url_in(said) + "/metrics", headers=headers).status_code == 200
         assert httpx.get(url_in(said) + "/api/auth/me", headers=headers).status_code == 403
+
+
+@pytest.mark.slow
+def test_a_link_made_beside_a_running_server_leads_to_it(tmp_path: Path) -> None:
+    with started(tmp_path) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    with started(tmp_path) as (_, said):
+        told = re.search(r"for a link that logs in: polydub (.+)", said)
+        assert told
+        command = [POLYDUB, *shlex.split(told.group(1))]
+        made = subprocess.run(command, cwd=tmp_path.parent, capture_output=True, text=True, check=True, timeout=60)
+        assert made.stdout.startswith(url_in(said) + "/login?token=")
+        assert httpx.get(made.stdout.strip()).status_code == 303
 
 
 @pytest.mark.slow

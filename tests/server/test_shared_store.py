@@ -455,6 +455,22 @@ def test_a_host_keeps_so_much_of_what_the_bucket_has_and_lets_go_of_what_it_used
     late.close()
 
 
+def test_a_host_that_doubts_puts_again_what_is_gone_from_the_bucket(tmp_path: Path) -> None:
+    bucket = Slow()
+    one = SharedStore(tmp_path / "one", bucket)
+    rows = [a_row("k", a_file(one)), a_row("l")]
+    one.remember(rows)
+    one.close()
+    there = dict(bucket.objects)
+    bucket.objects.clear()
+    sure = SharedStore(tmp_path / "one", bucket)
+    assert len(sure.look_up(["k", "l"])) == 2 and bucket.objects == {}
+    sure.close()
+    doubtful = SharedStore(tmp_path / "one", bucket, doubts=True)
+    assert len(doubtful.look_up(["k", "l"])) == 2 and bucket.objects == there
+    doubtful.close()
+
+
 # a bucket that is away
 
 

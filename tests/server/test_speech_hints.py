@@ -108,9 +108,10 @@ def test_what_is_heeded_is_not_told_as_unheeded_and_what_is_cut_is_told(client: 
     )
     assert "x-polydub-notices" not in answer.headers
     assert json.loads(answer.text)["segments"][0]["temperature"] == 0.5
-    answer = asked.create(model="heeding", file=talk, prompt="much that was said before Ann came", language="en")
-    assert answer.headers["x-polydub-notices"] == "prompt-shortened"
-    assert "before Ann came>" in answer.parse().text
+    for much in ("much", "much " * 5000):  # OpenAI's takes any, and heeds the end of it
+        answer = asked.create(model="heeding", file=talk, prompt=f"{much} that was said before Ann came", language="en")
+        assert answer.headers["x-polydub-notices"] == "prompt-shortened"
+        assert "before Ann came>" in answer.parse().text
     answer = asked.create(model="fake", file=talk, prompt="Ann", temperature=0.5, response_format="verbose_json", language="en")
     assert answer.headers["x-polydub-notices"] == "prompt-unheeded, temperature-unheeded"
     assert json.loads(answer.text)["segments"][0]["temperature"] == 0

@@ -16,7 +16,7 @@ from job_world import HandJobs
 from processes import Processes, ended, fixture, sent, until
 
 from polydub.config.server import ServerSettings
-from polydub.errors import PolydubError
+from polydub.errors import PolydubError, StoreError
 from polydub.server import requests
 from polydub.server.contracts import JobRow, Records
 from polydub.server.db import open_records
@@ -183,6 +183,7 @@ async def test_a_fetched_film_is_an_upload_of_whoever_asked(larder: Larder, web:
     [
         ('attachment; filename="../../My talk?.mkv"', "film", "My talk_.mkv"),
         ("attachment; filename=a.mkv; filename*=UTF-8''caf%C3%A9.mkv", "film", "café.mkv"),
+        ("attachment; filename*=idna''x.mkv", "film", "film"),
         ("inline", "film", "film"),
         ('attachment; filename="other.mkv"', "mine.mkv", "mine.mkv"),
     ],
@@ -264,6 +265,31 @@ async def test_a_film_over_the_quota_is_told_so(larder: Larder, web: FilmWeb) ->
     await larder.kept.records.add_job(big)
     with pytest.raises(PolydubError, match="your files may take 1 GB"):
         await larder.fetch(web.url("/film.mp4", "films.test"), here())
+
+
+async def test_films_that_come_at_once_do_not_go_over_the_quota_together(
+    larder: Larder, web: FilmWeb, clip: Callable[..., Path]
+) -> None:
+    film = clip("talk", seconds=1, suffix=".mp4").read_bytes()
+    web.pages["/film.mp4"] = Page(film, half=len(film) // 2)
+    coming = asyncio.create_task(larder.fetch(web.url("/film.mp4", "films.test"), here()))
+    while not larder.told:
+        await asyncio.sleep(0.01)
+    now = now_utc()
+    other = JobRow("j0", "ana", "dub", "x", {}, "done", now, now, result={"bytes": 10**9 - len(film) + 1})
+    await larder.kept.records.add_job(other)
+    web.goes.set()
+    with pytest.raises(PolydubError, match="your files may take 1 GB"):
+        await coming
+    assert await larder.left() == []
+
+
+async def test_a_disk_that_takes_no_film_is_told_without_its_places(larder: Larder, web: FilmWeb) -> None:
+    web.pages["/film.mp4"] = Page(b"x")
+    (larder.kept.folder / "jobs").write_bytes(b"")
+    with pytest.raises(StoreError, match="cannot write") as refused:
+        await larder.fetch(web.url("/film.mp4", "films.test"), here())
+    assert str(larder.kept.folder) not in str(refused.value) + refused.value.hint
 
 
 async def test_a_fetch_that_is_cancelled_ends_at_once_and_leaves_nothing(larder: Larder, web: FilmWeb) -> None:

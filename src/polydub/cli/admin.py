@@ -12,7 +12,7 @@ import click
 
 from polydub.cli import output
 from polydub.cli.options import common
-from polydub.cli.serve import data_option, needs_server
+from polydub.cli.serve import ADDRESS, data_option, needs_server
 from polydub.errors import BadInput
 
 if TYPE_CHECKING:
@@ -150,6 +150,7 @@ def delete(email: str, yes: bool, **given: Any) -> int:
 
     async def drop(house: Opened) -> None:
         user = await _person(house, email)
+        await _check_admin_stays(house.services, user)
         await house.accounts.drop(user.id, "command line")
 
     _within(given, drop)
@@ -272,14 +273,21 @@ def _loaded(given: dict[str, Any]) -> Loaded:
 
 
 def _change(given: dict[str, Any], email: str, **changes: Any) -> int:
-    async def change(house: Opened) -> None:
-        user = await _person(house, email)
-        await house.services.records.change_user(user.id, **changes)
-        if changes.get("disabled"):
-            await house.services.records.revoke(user=user.id)
-        await house.accounts.audit("account-changed", user.id, by="command line", **changes)
+    async def change(services: Services) -> None:
+        from polydub.server.accounts import Accounts
+        from polydub.server.tokens import Keys
 
-    _within(given, change)
+        records = services.records
+        user = await _known(services, email)
+        if changes.get("disabled") or changes.get("role", "admin") != "admin":
+            await _check_admin_stays(services, user)
+        await records.change_user(user.id, **changes)
+        if changes.get("disabled"):
+            await records.revoke(user=user.id)
+        accounts = Accounts(records, services.settings, Keys.random(), now=services.now)
+        await accounts.audit("account-changed", user.id, by="command line", **changes)
+
+    _with_services(given, change)  # also where no admin is left
     told = ", ".join(f"{name} {value}".lower() for name, value in changes.items())
     output.say(f"{email}: {told}")
     return 0
@@ -298,12 +306,21 @@ def _within(given: dict[str, Any], work: Callable[[Opened], Awaitable[Answer]]) 
 
 
 async def _person(house: Opened, email: str | None) -> User:
-    if email is None:
-        return house.admin
-    user = await house.services.records.user_by_email(email.strip().lower())
+    return house.admin if email is None else await _known(house.services, email)
+
+
+async def _known(services: Services, email: str) -> User:
+    user = await services.records.user_by_email(email.strip().lower())
     if user is None:
         raise BadInput(f"there is no account {email}", "polydub admin user list shows all")
     return user
+
+
+async def _check_admin_stays(services: Services, user: User) -> None:
+    """Raises: BadInput for the only admin, without whom the server does not start."""
+    admins = [each.id for each in await services.records.users() if each.role == "admin" and not each.disabled]
+    if admins == [user.id]:
+        raise BadInput(f"{user.email} is the only admin", "make another one first: polydub admin user role EMAIL admin")
 
 
 async def _link(house: Opened, email: str | None, kind: str) -> str:
@@ -313,10 +330,19 @@ async def _link(house: Opened, email: str | None, kind: str) -> str:
     secret = await house.accounts.link(user, kind)
     if kind == "reset":
         return secret
+    return f"{_address(house.services)}/login?token={secret}"
+
+
+def _address(services: Services) -> str:
+    """Where the server is: as its settings say, or where it was last, which may have been another port."""
     from polydub.server.bootstrap import address_of
 
-    settings = house.services.settings
-    return f"{settings.public_url or address_of(settings, settings.port)}/login?token={secret}"
+    settings = services.settings
+    try:
+        last = (services.folder / ADDRESS).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        last = ""
+    return settings.public_url or last or address_of(settings, settings.port)
 
 
 def _row(user: User) -> dict[str, Any]:

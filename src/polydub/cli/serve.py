@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ import click
 from polydub.cli import output
 from polydub.cli.options import common
 from polydub.errors import MissingExtra
+
+ADDRESS = "address"  # file of the data folder: where its server was reached last
 
 data_option = click.option(
     "--data", type=click.Path(path_type=Path), help="Folder of the server; ./polydub-data when it is left out."
@@ -52,9 +56,11 @@ def needs_server() -> None:
 
 
 def _say(facts: Mapping[str, str]) -> None:
+    with suppress(OSError):  # a link with another port then
+        Path(facts["data"], ADDRESS).write_text(facts["url"] + "\n", encoding="utf-8")
     output.say(f"polydub is at {facts['url']}, its data in {facts['data']}")
     if "link" in facts:
         output.say(f"log in as its admin, once, within {facts['minutes']} minutes: {facts['link']}")
     else:
-        output.say("for a link that logs in: polydub admin login-link")
+        output.say(f"for a link that logs in: polydub admin login-link --data {shlex.quote(facts['data'])}")
     sys.stderr.flush()

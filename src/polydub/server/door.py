@@ -56,6 +56,7 @@ def large_bodies(settings: ServerSettings) -> tuple[tuple[str, int], ...]:
     film, recording, sample = settings.max_upload_gb * 1000 * MB, (settings.max_file_mb + 1) * MB, 100 * MB
     return (
         ("/api/upload", film),  # and /api/uploads
+        ("/api/dub", film),
         ("/v1/audio/transcriptions", recording),
         ("/v1/audio/translations", recording),
         ("/api/transcribe", recording),
@@ -164,13 +165,22 @@ class Passage:
         """Answers with an error before any route was asked."""
         told = error if isinstance(error, Problem) else Problem(error.status_code, "refused", str(error.detail))
         body = json.dumps(body_of(told, self.scope["path"])).encode()
-        head = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close", **headers_of(told)}
+        head = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+        head |= {**headers_of(told), **self._for_page()}
         pairs = [(name.encode(), value.encode()) for name, value in head.items()]
         await self.send({"type": "http.response.start", "status": told.http_status, "headers": pairs})
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
         if told.http_status != 408:
             await self._linger()
         await self.send({"type": "http.response.body"})
+
+    def _for_page(self) -> dict[str, str]:
+        """What lets a page of an allowed site read this; the middleware that says it of other answers lies behind the door."""
+        origin = dict(self.scope["headers"]).get(b"origin", b"").decode("latin-1")
+        if origin not in self._door.settings.cors_origins:
+            return {}
+        told = {"access-control-allow-origin": origin, "access-control-allow-credentials": "true", "vary": "Origin"}
+        return {**told, "access-control-expose-headers": "retry-after, x-request-id"}
 
     async def _linger(self) -> None:
         """Takes what is still being sent, for a while: who sends when the connection is closed may never see the answer."""

@@ -76,7 +76,7 @@ class Fetcher:
     async def _fetched(self, row: JobRow, film: requests.Film, hear: Hear) -> str:
         folder = self._kept.folder / "jobs" / row.id / STEP
         shutil.rmtree(folder, ignore_errors=True)
-        with writing(folder):
+        with writing(STEP):
             folder.mkdir(parents=True)
         try:
             name = await self._come(row, film.url, folder / "film", hear)
@@ -87,8 +87,7 @@ class Fetcher:
 
     async def _come(self, row: JobRow, url: str, file: Path, hear: Hear) -> str:
         passes, settings = Throttle(), self._kept.settings
-        quota, most = settings.quota_gb * GB, min(settings.max_upload_gb * GB, self.limits.bytes)
-        left = max(0, quota - await bytes_of(self._kept.records, row.owner))
+        most, left = min(settings.max_upload_gb * GB, self.limits.bytes), await self._left(row.owner)
         free = max(0, shutil.disk_usage(file.parent).free - SPARE)
 
         def heard(came: int, of: int | None) -> None:
@@ -102,9 +101,16 @@ class Fetcher:
             if error.code != _SIZE or most <= min(left, free):
                 raise
             if left <= free:
-                room = f"the film does not fit: your files may take {quota // GB} GB together"
-                raise Problem(413, "quota_exceeded", room, hint="delete what you do not need, then retry the job") from None
+                raise self._over() from None
             raise Problem(507, "disk_full", "the server has no room for this film", hint="tell its admin") from None
+
+    async def _left(self, owner: str) -> int:
+        """Bytes that an account's files may still take."""
+        return max(0, self._kept.settings.quota_gb * GB - await bytes_of(self._kept.records, owner))
+
+    def _over(self) -> Problem:
+        room = f"the film does not fit: your files may take {self._kept.settings.quota_gb} GB together"
+        return Problem(413, "quota_exceeded", room, hint="delete what you do not need, then retry the job")
 
     async def _keep(self, row: JobRow, id_: str, file: Path, name: str) -> None:
         """Looks at the film as at an upload, and makes it one."""
@@ -113,6 +119,8 @@ class Fetcher:
             raise UnreadableMedia("what the address gives is a text, not a film", "give the address of the film itself")
         digest = await anyio.to_thread.run_sync(_digest, file)
         size, now = file.stat().st_size, self._kept.now()
+        if size > await self._left(row.owner):  # others have come meanwhile
+            raise self._over()
         await self._kept.storage.put_file(key_of(id_), file)
         until = now + timedelta(days=self._kept.settings.inputs_days)
         upload = Upload(id_, row.owner, name, size, size, now, until, digest, found.media)

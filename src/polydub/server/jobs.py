@@ -42,7 +42,7 @@ VERSION = "1"  # a protocol number: it is raised when `job` or `step` must chang
 ALONE = "embedded"  # executor of the one process that works on a SQLite file: at its next start it recovers its own work
 POLL_S = {"jobs": 0.2, "cpu": 0.2, "gpu": 0.2, "net": 0.5}  # of queues, among several workers
 POLL_ALONE_S = {"jobs": 0.5, "cpu": 0.5, "gpu": 1.0, "net": 1.0}  # where nobody but this process is kept busy by it
-AHEAD = 50  # steps that the one process takes from a queue for each slot, to begin with the most urgent: it looks rarely
+AHEAD = 4  # steps that the one process takes from a queue for each of its slots: it looks only twice a second
 PLANS = 6  # jobs that a process plans at once: more of them only make those wait who submit
 TRIES = 600  # of a step that needs the records only, one a second
 _HERE: list[Worker] = []  # DBOS is one in a process, and so is this
@@ -230,15 +230,17 @@ class DurableJobs(Past):
         await asyncio.gather(self.fanout.milestone(row, "queued", told), self.enqueue(row))
 
     async def enqueue(self, row: JobRow) -> None:
-        """Of an attempt that is in the queue already nothing becomes of it."""
+        """Of an attempt that is in the queue already nothing becomes of it. The process that works itself plans at once."""
+        call: Message = {"job": row.id, "attempt": row.attempt}
+        first = await self.worker.steps.first(call, row) if self.worker else None
         options: EnqueueOptions = {
-            "workflow_name": "job",
-            "queue_name": "jobs",
+            "workflow_name": "step" if first else "job",
+            "queue_name": first["queue"] if first else "jobs",
             "app_version": VERSION,
-            "workflow_id": f"{row.id}/{row.attempt}",
+            "workflow_id": step_id(first) if first else f"{row.id}/{row.attempt}",
             "priority": row.priority,
         }
-        await self.client.enqueue_async(options, {"job": row.id, "attempt": row.attempt})
+        await self.client.enqueue_async(options, first or call)
 
     async def cancel(self, id_: str) -> bool:
         """Ends a job for good, within two seconds also what it runs; False when it had ended."""
@@ -385,7 +387,7 @@ async def open_worker(kept: Kept, hands: Hands) -> Worker:
 
 async def _urgent(queue: str, priority: int) -> bool:
     """Whether something waits that is more urgent."""
-    told: dict[str, Any] = {"status": "ENQUEUED", "load_input": False, "load_output": False, "limit": 1000}
+    told: dict[str, Any] = {"status": "ENQUEUED", "load_input": False, "load_output": False}
     waiting = await asyncio.to_thread(lambda: DBOS.list_workflows(queue_name=queue, **told))
     return any((workflow.priority or 0) < priority for workflow in waiting)
 

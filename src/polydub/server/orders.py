@@ -124,30 +124,34 @@ class Orders:
             await self._terms(who, wish)
         document = await self._once(who, key, wishes) if key else {"jobs": [new_id() for _ in wishes]}
         try:
-            return await self._submit(who, list(zip(document["jobs"], wishes, asked, strict=True)))
+            return await self._submit(who, list(zip(document["jobs"], wishes, asked, strict=True)), again=bool(key))
         except BaseException:
             if key:
                 await self._services.records.put(KIND, _name(who, key), who.user.id, {**document, "failed": True})
             raise
 
-    async def _submit(self, who: Principal, orders: Sequence[tuple[str, JobWish, requests.Request]]) -> list[JobRow]:
+    async def _submit(
+        self, who: Principal, orders: Sequence[tuple[str, JobWish, requests.Request]], again: bool
+    ) -> list[JobRow]:
+        """`again`: some may be there already."""
         now, records = self._services.now(), self._services.records
         rows: list[JobRow] = []
-        fresh: list[JobRow] = []
+        fresh: list[tuple[JobRow, requests.Request]] = []
         for number, (id_, wish, request) in enumerate(orders):
-            there = await records.job(id_)
+            there = await records.job(id_) if again else None
             if there is None:
                 at = now + timedelta(microseconds=number)  # lists go on from a time
                 title = wish.title or request.input.name
-                tree = (await self._with_glossary(who, wish, request)).model_dump(mode="json")
+                whole = await self._with_glossary(who, wish, request)
+                tree = whole.model_dump(mode="json")
                 there = JobRow(id_, who.user.id, "dub", title, tree, "queued", at, at, priority=wish.priority)
-                fresh.append(there)
+                fresh.append((there, whole))
             rows.append(there)
         if len(fresh) > 1:
             await self.check_room(who.user.id, len(fresh))
-        for row in fresh:
+        for row, whole in fresh:
             await self._services.jobs.submit(row)
-            for upload in requests.uploads(requests.read(row.request)):
+            for upload in requests.uploads(whole):
                 await self._uploads.touch(upload)
         return rows
 

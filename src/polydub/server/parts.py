@@ -19,7 +19,8 @@ def part(call: Message, *, accelerated: bool, slice_: tuple[int, float]) -> dict
     """What a resident is told: see `resident.part_of`."""
     known = {"pins": call.get("pins", {}), "counts": call.get("counts", {}), "spent": call.get("spent", 0.0)}
     calls, seconds = slice_
-    mine = {"name": name(call), "here": call["queue"], "accelerated": accelerated, "stays": call.get("idle", 0) >= STAYS}
+    idle = call.get("idle", 0)
+    mine = {"name": name(call), "here": call["queue"], "accelerated": accelerated, "stays": idle >= STAYS, "idle": idle}
     return {**mine, **known, "calls": calls, "seconds": seconds}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -125,12 +126,11 @@ def check(request: Request) -> None:
     for voice in request.voices.values():
         if _PATHLIKE.search(voice) or re.search(r"\.[A-Za-z0-9]{2,4}$", voice):
             raise BadSettings(f"a voice cannot be called {voice!r}", "write the name of a voice of the engine or the library")
-    loaded = config.load(_values(request), job=None, environ={}, cwd=Path("/nonexistent"), user_file=None)
-    check_together(loaded.settings)
+    settings = _settings(json.dumps(_values(request), sort_keys=True))
     if streams(request):
         from polydub import streaming
 
-        streaming.check(loaded.settings.model_copy(update={"rttm": request.files.get("rttm")}))
+        streaming.check(settings.model_copy(update={"rttm": request.files.get("rttm")}))
 
 
 def _check_text(name: str, value: JsonValue) -> None:
@@ -171,6 +171,14 @@ def to_job(request: Request, folder: Path) -> tuple[Job, dict[str, object]]:
     transcript = folder / _place("transcript", request.transcript) if request.transcript else None
     translations = {tag: folder / _place(f"translation.{tag}", file) for tag, file in request.translations.items()}
     return Job(folder / _place("film", request.input), transcript, translations), values
+
+
+@lru_cache(maxsize=256)
+def _settings(values: str) -> config.Settings:
+    """The settings that these values (JSON) make, which many requests have in common. Raises what is wrong with them."""
+    loaded = config.load(json.loads(values), job=None, environ={}, cwd=Path("/nonexistent"), user_file=None)
+    check_together(loaded.settings)
+    return loaded.settings
 
 
 def _values(request: Request) -> dict[str, object]:

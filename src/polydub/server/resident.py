@@ -116,7 +116,7 @@ class Dubber:
 
 def part_of(message: Message, tell: Tell) -> Duty | None:
     """Which calls this process makes, as "part" of a message tells: {"name", "here", "accelerated", "stays", "pins", "counts",
-    "calls", "seconds", "spent"}; None = all."""
+    "calls", "seconds", "spent", "idle"}; None = all."""
     from polydub.duty import Duty, Slice
 
     part: dict[str, Any] | None = message.get("part")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+import anyio.to_thread
 
 from polydub.server.contracts import OPEN, JobRow, Services
 from polydub.server.incoming import KIND as RECEIVED
@@ -39,7 +42,7 @@ _SPEECH = ("speech/", "stems/")  # keys of generated sound; their first word is 
 class Doomed:
     """Something that goes. Attributes: what: its kind. name: id or key. bytes: that become free. reason: why it goes."""
 
-    what: Literal["input", "unfinished upload", "file", "events", "row", "workflow"]
+    what: Literal["input", "unfinished upload", "file", "events", "row", "workflow", "folder"]
     name: str
     bytes: int
     reason: str
@@ -124,7 +127,7 @@ async def _files(services: Services, jobs: Sequence[JobRow], now: datetime) -> l
             reason = f"made on {file.modified:%Y-%m-%d}"
         if reason:
             found.append(Doomed("file", file.key, file.size, reason))
-    return [*found, *_partials(services, rows, now)]
+    return [*found, *_partials(services, rows, now), *_workplaces(services, known, now)]
 
 
 def _life(key: str, settings: ServerSettings) -> timedelta:
@@ -143,6 +146,18 @@ def _partials(services: Services, rows: set[str], now: datetime) -> Iterator[Doo
             stat = path.stat()
             if path.name not in rows and now - datetime.fromtimestamp(stat.st_mtime, UTC) > YOUNG:
                 yield Doomed("unfinished upload", path.name, stat.st_size, "no upload knows it")
+
+
+def _workplaces(services: Services, known: Mapping[str, JobRow], now: datetime) -> Iterator[Doomed]:
+    """Where this host has worked on jobs that are no more: another host, or a kill, has left them there."""
+    folder = services.folder / "jobs"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        with suppress(FileNotFoundError):
+            if path.name in known or path.is_symlink() or not path.is_dir():
+                continue
+            if now - datetime.fromtimestamp(path.stat().st_mtime, UTC) > YOUNG:
+                size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
+                yield Doomed("folder", path.name, size, "no job knows it")
 
 
 async def _events(services: Services, jobs: Sequence[JobRow], now: datetime) -> list[Doomed]:
@@ -187,6 +202,9 @@ async def _delete(services: Services, doomed: Doomed) -> None:
         case "unfinished upload":
             await services.records.drop(UPLOAD, doomed.name)
             (services.folder / "incoming" / doomed.name).unlink(missing_ok=True)
+        case "folder":
+            place = services.folder / "jobs" / doomed.name
+            await anyio.to_thread.run_sync(lambda: shutil.rmtree(place, ignore_errors=True))
         case "workflow":
             await services.jobs.forget([doomed.name])
         case "input":

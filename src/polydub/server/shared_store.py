@@ -88,14 +88,17 @@ class SharedStore(Store):
     What cannot be put is an error, never kept back in silence: but it stays here, and the next question puts it.
 
     Args: bucket: what is shared. most: bytes of artifacts that this host keeps for later, when the store is closed; 0 = all.
+    doubts: what this host has put may be gone from the bucket: what is asked for is put again.
     Raises: StoreError as `Store`, and BucketAway; Lost for a file that came damaged.
     """
 
-    def __init__(self, folder: Path, bucket: Objects, most: int = 0) -> None:
+    def __init__(self, folder: Path, bucket: Objects, most: int = 0, *, doubts: bool = False) -> None:
         super().__init__(folder)
         self._most = most
         with self._lock, writing(folder):
             self._db.execute(_TABLE)
+            if doubts:
+                self._db.execute("delete from shared")
         self._bucket = bucket
         self._seen: dict[str, tuple[int, datetime]] = {}  # artifacts in the bucket: bytes, when they were put
         self._gates = [threading.Lock() for _ in range(256)]  # no file comes twice at once
@@ -307,7 +310,9 @@ def opener(message: Mapping[str, Any]) -> Callable[[Path], Store]:
         return Store
     shared: Mapping[str, Any] = message["shared"]
     objects = ObjectBucket(connected(Bucket(**shared["bucket"]), LONGEST, RETRIES, PATIENCE))
-    return lambda folder: SharedStore(folder, objects, shared["cache_gb"] << 30)
+    part: Mapping[str, Any] = message.get("part") or {}
+    doubts = bool(part.get("idle"))  # a step has found nothing to do: perhaps others do not see what is here
+    return lambda folder: SharedStore(folder, objects, shared["cache_gb"] << 30, doubts=doubts)
 
 
 def until_whole(run: Callable[[], T]) -> T:

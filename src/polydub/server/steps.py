@@ -81,8 +81,10 @@ class Steps:
     async def plan(self, call: Message) -> Message | None:
         """The first step of an attempt: None when nobody wants it any more."""
         row = await patient(lambda: self._place.records.job(call["job"]))
-        if row is None or not self._wanted(row, call):
-            return None
+        return await self.first(call, row) if row is not None and self._wanted(row, call) else None
+
+    async def first(self, call: Message, row: JobRow) -> Message:
+        """The first step of this job's attempt."""
         first = fetching.wanted(row)
         following = self._next(call, row, fetching.STEP, fetching.QUEUE) if first else await self._main(call, row)
         await self._tell_waiting(row, following["queue"])
@@ -96,7 +98,7 @@ class Steps:
     async def _accelerated(self, row: JobRow) -> bool:
         """Whether engines shall work on an accelerator that a worker has, or a worker to come."""
         others, device = self._place.others, row.request.get("settings", {}).get("device", "auto")
-        named = device in ("cuda", "mps") and (others.many or not _divided(row))
+        named = device in ("cuda", "mps") and others.many
         return device != "cpu" and (named or "gpu" in await patient(others.served))
 
     @staticmethod
@@ -113,7 +115,8 @@ class Steps:
         try:
             await asyncio.wait({task})
         finally:
-            self._at_work.pop(call["job"], None)
+            if self._at_work.get(call["job"]) is task:  # else it is that of the next attempt
+                del self._at_work[call["job"]]
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})

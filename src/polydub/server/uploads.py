@@ -105,8 +105,10 @@ class Uploads:
         return await bytes_of(self._services.records, owner)
 
     async def touch(self, id_: str) -> None:
-        """Notes that a file is used now, so that it is kept on. Raises: Problem 404."""
-        await self._keep(replace(await self.row(id_), used=self._services.now()))
+        """Notes, to the hour, that a file is used now, so that it is kept on. Raises: Problem 404."""
+        row, now = await self.row(id_), self._services.now()
+        if row.used is None or now - row.used >= timedelta(hours=1):
+            await self._keep(replace(row, used=now))
 
     async def create(self, owner: str, wanted: Wanted) -> Upload:
         """Makes room for a file.

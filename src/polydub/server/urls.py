@@ -295,7 +295,10 @@ def _called(disposition: str) -> str:
     found: Any = message.get_params([], "content-disposition")
     names = [value for key, value in found if key == "filename"]
     names.sort(key=lambda name: isinstance(name, str))
-    return collapse_rfc2231_value(names[0]) if names else ""
+    try:
+        return collapse_rfc2231_value(names[0]) if names else ""
+    except ValueError:  # of a charset such as idna, which decodes no names
+        return ""
 
 
 async def _write(answer: httpx.Response, draft: Path, limits: Limits, heard: Heard) -> None:

@@ -31,25 +31,42 @@ class SqlRecords(TableRecords):
     def __init__(self, engine: sa.Engine, now: Callable[[], datetime] = now_utc) -> None:
         super().__init__(engine.dialect.name, now)
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        workers = 1 if engine.dialect.name == "sqlite" else _CONNECTIONS
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="records")
+        self._alone = engine.dialect.name == "sqlite"
+        self._kept: sa.Connection | None = None  # of the one thread: taking one from the pool costs as much as a statement
+        self._threads = ThreadPoolExecutor(1 if self._alone else _CONNECTIONS, thread_name_prefix="records")
 
     async def run(self, statement: sa.Executable) -> Sequence[Row]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, statement)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.shutdown)
+        self._give_back()
         self._engine.dispose()
 
     def _run(self, statement: sa.Executable) -> Sequence[Row]:
         try:
-            with self._engine.connect() as connection:
-                result = connection.execute(statement)
-                return [dict(row) for row in result.mappings()] if result.returns_rows else []
+            if not self._alone:
+                with self._engine.connect() as connection:
+                    return _rows(connection.execute(statement))
+            self._kept = self._kept or self._engine.connect()
+            try:
+                return _rows(self._kept.execute(statement))
+            except BaseException:
+                self._give_back()
+                raise
         except exc.IntegrityError as error:
             raise Conflict from error
         except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
             raise DatabaseAway("the database does not answer", "try again; the server's log says more") from error
+
+    def _give_back(self) -> None:
+        connection, self._kept = self._kept, None
+        if connection is not None:
+            connection.close()
+
+
+def _rows(result: sa.CursorResult[Any]) -> Sequence[Row]:
+    return [dict(row) for row in result.mappings()] if result.returns_rows else []
 
 
 def sqlite_engine(file: Path) -> sa.Engine:

@@ -70,8 +70,10 @@ async def add_user(wish: NewPerson, who: Admin, accounts: House) -> Person:
 
 @router.patch("/users/{id_}")
 async def change_user(id_: str, wish: Change, who: Admin, accounts: House) -> Person:
-    """Sets the role, disables or enables; a disabled account is logged out everywhere. Not oneself."""
+    """Sets the role, disables or enables; a disabled account is logged out everywhere. Not oneself; no admins by API token."""
     _not_oneself(who, id_)
+    if wish.role == "admin" and who.via == "token":  # for whom it may have made a link before
+        raise forbidden("an admin is made by a login, an API token does not do", "login_needed")
     changes = wish.model_dump(exclude_none=True)
     user = await accounts.records.change_user(id_, **changes) if changes else await accounts.records.user(id_)
     if user is None:
@@ -106,8 +108,10 @@ async def password_reset(id_: str, who: Admin, accounts: House) -> Link:
 
 @router.delete("/users/{id_}/second-factor", status_code=204)
 async def reset_second_factor(id_: str, who: Admin, accounts: House) -> None:
-    """Takes the second factor from somebody who lost it, and ends their logins. Make sure who asks. Not by API token."""
+    """Takes the second factor from somebody who lost it, and ends their logins. Make sure who asks. Not by API token, and not
+    from oneself: that needs its code, `/api/auth/second-factor/off`."""
     no_token(who)
+    _not_oneself(who, id_)
     if not await accounts.reset_factor(id_, who.user.id):
         raise not_found("second factor")
 

@@ -233,9 +233,12 @@ async def change_me(request: Request, wish: Profile, who: Writer, accounts: Hous
 
 @router.post("/api/auth/password", status_code=204)
 async def change_password(request: Request, wish: PasswordChange, who: Viewer, accounts: House) -> None:
-    """Sets a new password, and ends every other login. Not by API token."""
+    """Sets a new password, and ends every other login. Where there is none yet, a login of the last ten minutes sets it. Not by
+    API token."""
     no_token(who)
     accounts.throttle.login(address_of(request), who.user.email)
+    if not who.user.password:
+        await check_recent(accounts, who)
     await accounts.change_password(who, wish.old_password, wish.new_password)
 
 

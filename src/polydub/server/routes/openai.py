@@ -54,9 +54,14 @@ class Strict(APIRoute):
             try:
                 return await handler(request)
             except RequestValidationError as error:
-                raise refused(error.errors()) from error
+                raise refused([_plainly(error.errors()[0])]) from error
 
         return handle
+
+
+def _plainly(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is wrong with a field as a whole: clients do not know what its kinds are called here, nor where JSON broke off."""
+    return {**error, "loc": () if error["type"] == "json_invalid" else tuple(error["loc"])[1:2]}
 
 
 router = APIRouter(tags=["speech"], route_class=Strict, responses=ERRORS)

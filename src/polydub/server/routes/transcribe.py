@@ -25,7 +25,8 @@ from polydub.types import Progress, Segment
 
 T = TypeVar("T")
 Who = Annotated[Any, Depends(WORKING)]
-LONGEST = 4000  # characters of prompts
+LONGEST = 4000  # characters of hotwords
+MOST_BEFORE = 200_000  # characters of a prompt, of which engines heed the end: hours of talk
 UNHEEDED = "Recognisers that cannot heed it pass it over, and x-polydub-notices says so."
 router = APIRouter(tags=["speech"], route_class=Strict, responses=ERRORS)
 
@@ -38,7 +39,7 @@ class HearingForm(BaseModel):
     )
     language: str = Field("", max_length=60, description="Spoken language, such as en; empty = found out.")
     prompt: str = Field(
-        "", max_length=LONGEST, description=f"Text before the recording, for its style and spelling. {UNHEEDED}"
+        "", max_length=MOST_BEFORE, description=f"Text before the recording, for its style and spelling. {UNHEEDED}"
     )
     temperature: float = Field(0.0, ge=0, le=1, description=f"Randomness; 0 = the same every time. {UNHEEDED}")
     hotwords: str = Field("", max_length=LONGEST, description=f"Rare words and names to be expected. {UNHEEDED}")

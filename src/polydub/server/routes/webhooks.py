@@ -140,7 +140,8 @@ async def list_webhooks(who: Viewer, service: Service) -> list[WebhookFacts]:
 
 @router.post("/api/webhooks", status_code=201, summary="Add a webhook", responses=_errors(401, 403, 409, 422))
 async def add_webhook(wish: WebhookWish, who: Editor, service: Service) -> WebhookSecret:
-    """Answers with its secret: keep it, it is not shown again. Addresses of private networks are never called."""
+    """Answers with its secret: keep it, it is not shown again. Addresses of private networks are called only where the server's
+    settings list them."""
     hook = await service.add(who.user.id, wish.url, tuple(dict.fromkeys(wish.events)), wish.description)
     return WebhookSecret(**_facts(hook), secret=hook.secret)
 

@@ -1,0 +1,86 @@
+"""Where steps go, and which of two attempts of a job is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_house import now, row, settings
+
+from polydub.server.db import open_records
+from polydub.server.fanout import Fanout
+from polydub.server.fetching import Fetcher
+from polydub.server.hands import Hands
+from polydub.server.jobs import Kept
+from polydub.server.steps import STALE, Others, Place, Steps
+from polydub.server.storage import LocalStorage
+from polydub.server.work import Message
+
+
+async def nobody_waits(queue: str, priority: int) -> bool:
+    return False
+
+
+class Endless(Steps):
+    """Its steps end when their gate is opened, or when they are stopped; one that is stopped takes a moment."""
+
+    gates: dict[int, asyncio.Event]
+
+    async def _work(self, call: Message) -> Message:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.gates[call["attempt"]].wait()
+        return {}
+
+
+async def steps_of(folder: Path, kind: type[Steps] = Steps, *, many: bool = False, request: Any = None) -> Any:
+    """Steps of a host without an accelerator, its records with one job."""
+    told = settings(folder)
+    records, storage, hands = await open_records(told, folder), LocalStorage(folder / "files"), Hands()
+
+    async def served() -> frozenset[str]:
+        return hands.served
+
+    kept = Kept(told, records, storage, folder)
+    others = Others(served, nobody_waits, many)
+    if request:
+        await records.add_job(row("one", request))
+    return kind(Place(records, storage, Fanout(records), folder, now, others, Fetcher(kept)), {}, hands), records
+
+
+@pytest.mark.parametrize(("stream", "many", "queue"), [("hls", False, "cpu"), ("hls", True, "gpu"), ("off", False, "cpu")])
+def test_a_card_that_the_only_process_does_not_have_is_not_waited_for(
+    tmp_path: Path, stream: str, many: bool, queue: str
+) -> None:
+    async def main() -> None:
+        wish = {"input": {"upload": "u"}, "settings": {"device": "cuda", "stream": stream}}
+        steps, records = await steps_of(tmp_path, many=many, request=wish)
+        first = await steps.plan({"job": "one", "attempt": 1})
+        await records.close()
+        assert first["queue"] == queue
+
+    asyncio.run(main())
+
+
+def test_an_attempt_that_ends_late_does_not_hide_the_next_one(tmp_path: Path) -> None:
+    async def main() -> None:
+        steps, records = await steps_of(tmp_path, Endless)
+        steps.gates = {1: asyncio.Event(), 2: asyncio.Event()}
+        first = asyncio.create_task(steps.work({"job": "one", "attempt": 1}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        steps.stop("one")
+        second = asyncio.create_task(steps.work({"job": "one", "attempt": 2}))
+        await asyncio.sleep(0.01)
+        steps.gates[1].set()
+        assert await first == STALE
+        steps.gates[2].set()
+        steps.stop("one")
+        done, _ = await asyncio.wait({second}, timeout=5)
+        await records.close()
+        assert done and second.result() == STALE
+
+    asyncio.run(main())
