@@ -105,3 +105,11 @@ def test_a_worker_serves_its_figures_to_this_machine() -> None:
         close()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/metrics")
+
+
+def test_who_is_not_let_in_is_counted() -> None:
+    made = Metrics()
+    for status in (401, 200, 401, 403):
+        made.begun()
+        made.ended("POST", "/api/auth/login", status, 0.1)
+    assert figures(made.text(EVERYTHING).decode())["polydub_logins_refused_total"] == 2

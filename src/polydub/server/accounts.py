@@ -57,11 +57,19 @@ class Accounts:
         self.passwords = passwords or Passwords()
         self.throttle = Throttle(settings)
         self.factor = SecondFactor(records, now, self.audit)
+        self._asked: dict[str, asyncio.Future[Principal | None]] = {}
 
     # ---------------------------------------------------------------- who asks
 
     async def by_bearer(self, token: str) -> Principal | None:
-        """The holder of an access token or API token; None when it is not valid."""
+        """The holder of an access token or API token; None when it is not valid. Who ask at one moment share the answer."""
+        asked = self._asked.get(token)
+        if asked is None:
+            asked = self._asked[token] = asyncio.ensure_future(self._by_bearer(token))
+            asked.add_done_callback(lambda _: self._asked.pop(token, None))
+        return await asyncio.shield(asked)
+
+    async def _by_bearer(self, token: str) -> Principal | None:
         if token.count(".") == 2:
             return await self._by_access_token(token)
         secret = await self._valid("token", token)

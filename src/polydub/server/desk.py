@@ -21,9 +21,33 @@ log = getLogger(__name__)
 T = TypeVar("T")
 AHEAD = 2048  # items that work may be ahead of whoever takes them: minutes of speech, so that a slow reader keeps no engine
 STALLED_S = 120.0  # of somebody who takes nothing while work waits for him: he is taken for gone
+_AHEAD_S = 0.05  # by which streams without a first sound go before one that has its own
 _LOOK_S = 0.2  # how often who waits for a turn looks whether it is still wanted
 _FIRST_GUESS_S = 2.0  # that a request takes, before any did
 _WEIGHT = 0.2  # of the last request in the mean
+
+
+class Heads:
+    """Streams that have sent nothing yet: one that just has lets them come first, for less than what it sent lasts."""
+
+    def __init__(self) -> None:
+        self._coming: set[object] = set()
+
+    @contextmanager
+    def coming(self, stream: object) -> Generator[None]:
+        """Around the work on a stream."""
+        self._coming.add(stream)
+        try:
+            yield
+        finally:
+            self._coming.discard(stream)
+
+    def heard(self, stream: object) -> None:
+        """Something of it is sent."""
+        if stream in self._coming:
+            self._coming.discard(stream)
+            if self._coming:
+                time.sleep(_AHEAD_S)
 
 
 class Turns:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,9 @@ class Metrics:
             "polydub_request_seconds", "Time until an answer was sent.", labels, buckets=_SECONDS, registry=self.registry
         )
         self._open = Gauge("polydub_requests_open", "Requests being answered.", registry=self.registry)
-        self.audit = Counter("polydub_logins_refused", "Logins with a wrong password or token.", registry=self.registry)
+        self._refused = Counter(
+            "polydub_logins_refused", "Requests with a wrong password, code or token.", registry=self.registry
+        )
 
     def begun(self) -> None:
         """A request has come."""
@@ -75,6 +78,8 @@ class Metrics:
         self._open.dec()
         known = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"
         self._seconds.labels(known, route, str(status)).observe(seconds)
+        if status == HTTPStatus.UNAUTHORIZED:
+            self._refused.inc()
 
     def text(self, scene: Scene) -> bytes:
         """All figures in Prometheus' text format. Reads /proc: not for an event loop."""

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
 from polydub.errors import PolydubError
+from polydub.server.logs import JOB, start_logs
 from polydub.types import Progress
 
 if TYPE_CHECKING:
@@ -159,10 +160,15 @@ def serve(tasks: Mapping[str, Task]) -> None:
             channel.write(json.dumps(message) + "\n")
             channel.flush()
 
+    def done(message: Message) -> Message:
+        JOB.set(Path(message["folder"]).name)
+        return tasks[message["task"]](message, tell)
+
     with ThreadPoolExecutor(1, "polydub-job") as worker:
         while True:
             message = json.loads(lines.get())
-            work = worker.submit(tasks[message["task"]], message, tell)
+            JOB.set(Path(message["folder"]).name)
+            work = worker.submit(done, message)
             error = work.exception()
             _YIELDS.clear()
             if error is None:
@@ -212,7 +218,7 @@ def main() -> None:
     from polydub.config import one_thread_a_call
 
     one_thread_a_call()
-    logging.basicConfig(level=logging.WARNING)
+    start_logs(logging.WARNING)
     serve({"dub": Dubber()})
 
 

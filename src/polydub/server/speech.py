@@ -21,7 +21,7 @@ from polydub.errors import BadEngineOutput, BadInput, BadSettings, PolydubError
 from polydub.media.sounds import Flowing
 from polydub.runner import How, Run, engine_at_work
 from polydub.server import catalogue
-from polydub.server.desk import Desk, Flow, Turns
+from polydub.server.desk import Desk, Flow, Heads, Turns
 from polydub.server.problems import Problem
 from polydub.server.wording import script_language, sentences
 from polydub.store import Store
@@ -89,8 +89,8 @@ class House:
         self._owns = pool is None
         self.pool = pool or EnginePool(loaded.settings.idle_s, self.cores)
         self.store = Store(folder / "speech")
-        self._encoders = Turns(self.cores), Turns(max(1, self.cores // 2))  # of first sounds, which others must not keep back
-        self._queue, self._desks, self._lock = queue, dict[str, Desk](), Lock()
+        self._encoders = Turns(self.cores), Turns(max(1, self.cores // 2))  # first sounds; later ones must not keep them back
+        self._queue, self._desks, self._lock, self._heads = queue, dict[str, Desk](), Lock(), Heads()
         self._listed: dict[tuple[str, str], tuple[Voice, ...]] = {}
 
     def close(self) -> None:
@@ -228,7 +228,7 @@ class House:
         with self.run() as run:
             tool = self.choose(run, "tts", said.model, {"tts": language})
             desk = self.desk(tool)
-            with desk.place():
+            with desk.place(), self._heads.coming(flow):
                 voice = self._voice(run, said, kept, language)
                 telling = _unheeded(said, run.notices)
                 flow.put(Begun(named(tool), said.voice, language, telling))
@@ -246,6 +246,7 @@ class House:
                         made = encoder.add(cut)
                     if made:
                         flow.put(made)
+                        self._heads.heard(flow)
                     at, length = at + cut.shape[1], length + cut.shape[1] / audio.rate_hz
         if encoder is None:
             raise Problem(400, "nothing_to_say", "the text has nothing that can be spoken", param="input")

@@ -17,6 +17,7 @@ from polydub.server.contracts import Event, JobRow, JobState, Records, Storage
 from polydub.server.fanout import Fanout
 from polydub.server.fetching import Fetcher
 from polydub.server.hands import Hands
+from polydub.server.logs import JOB
 from polydub.server.resident import told as as_told
 from polydub.server.resident import unforeseen
 from polydub.server.shelf import of_job
@@ -111,6 +112,7 @@ class Steps:
 
         Cancelled, it leaves no process behind.
         """
+        JOB.set(call["job"])
         task = self._at_work[call["job"]] = asyncio.create_task(self._work(call))
         try:
             await asyncio.wait({task})
