@@ -280,6 +280,9 @@ def test_kill_9_leaves_a_list_that_never_gets_shorter_when_it_goes_on(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = playlist(made.out / "index.m3u8").files
+    assert [s["file"] for s in made.manifest["segments"]][: len(before)] == list(before), (
+        "the manifest knows what may be playing"
+    )
     files = {name: (made.out / name).read_bytes() for name in before}
     (made.folder / "go").touch()
     again = start(made, "--tts", f"gated,folder={made.folder}", environment=environment)

@@ -180,19 +180,22 @@ class Reel:
         project.write(self.folder / "master.m3u8", hls.master_playlist(variant))
 
     def write(self, *, ended: bool = False) -> None:
-        """Playlist and manifest, each in one go. What an interrupted run made stays listed until it is made again."""
+        """Manifest and playlists, each in one go. What an interrupted run made stays listed until it is made again.
+
+        The manifest comes first: from it a run that goes on knows what may already be playing.
+        """
         made = self.manifest.segments
         rest = self._before[len(made) :] if not ended and _same(made, self._before) else []
         if not rest:
             self._before = []
+        told = self.manifest.told()
+        told["segments"] = [asdict(s) for s in [*made, *rest]]
+        project.write(self.folder / "manifest.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         listed = [hls.Listed(s.file, s.duration, s.init) for s in [*made, *rest]]
         if listed:
             texts = [replace(row, file=f"subtitles_{n:03d}.vtt") for n, row in enumerate(listed, 1)]
             project.write(self.folder / "subtitles.m3u8", hls.text_playlist(texts, self._target, ended=ended))
             project.write(self.folder / "index.m3u8", hls.media_playlist(listed, self._target, ended=ended))
-        told = self.manifest.told()
-        told["segments"] = [asdict(s) for s in [*made, *rest]]
-        project.write(self.folder / "manifest.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
     def note(self, notices: Sequence[Notice]) -> None:
         """Tells notices, each once."""
