@@ -14,13 +14,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio import IMPORTING, layouts
+from polydub.audio import filters, layouts
 from polydub.types import RATE_HZ, Energies, Samples, Span
 
 CELL = RATE_HZ // 10  # samples of one cell: 100 ms
 FINE = 16  # samples, of which a cell and a block hold a whole number
 SETTLE = RATE_HZ // 5  # samples before a block that the K filter needs to settle (error < 1e-4 dB)
-_PIECE = 5 * RATE_HZ  # samples that are filtered at once
+_FADED = 4800  # samples after which the K filter's impulse response is below 1e-10
 SILENT_LUFS = -120.0  # what is written for digital silence
 _OFFSET_DB = -0.691
 # BS.1770-4 table 1 and 2: pre-filter (head) and RLB high-pass, at 48 kHz
@@ -52,21 +52,19 @@ def _powers(samples: Samples, settle: int, layout: str) -> Iterator[tuple[int, N
 
     Piece by piece: in float64 a whole block would take four times the memory of the sound.
     """
-    with IMPORTING:
-        from scipy.signal import sosfilt
-
-    frames = samples.shape[1] - settle
     weights = layouts.weights(layout, samples.shape[0])
-    counts = weights > 0
-    roots = np.sqrt(weights[counts])[:, None]
-    state = np.zeros((len(_SOS), len(roots), 2))
-    at = -settle
-    while at < frames:
-        stop = min(at + _PIECE, 0 if at < 0 else frames)
-        piece, state = sosfilt(_SOS, samples[:, settle + at : settle + stop][counts] * roots, axis=1, zi=state)
-        if at >= 0:
-            yield at, np.einsum("cn,cn->n", piece, piece)
-        at = stop
+    heard = samples if weights.all() else samples[weights > 0]
+    at = 0
+    for piece in filters.filtered(heard, _k_response(), _FADED, settle):
+        yield at, weights[weights > 0] @ np.square(piece)
+        at += piece.shape[1]
+
+
+@cache
+def _k_response() -> NDArray[np.complex128]:
+    """The K filter's response at the frequencies of `filters.filtered`."""
+    sections = np.fft.rfft(np.array(_SOS).reshape(2, 2, 3), filters.SIZE)
+    return (sections[:, 0] / sections[:, 1]).prod(axis=0)
 
 
 def _written(sums: NDArray[np.float64]) -> tuple[float, ...]:
@@ -196,9 +194,6 @@ def inter_sample_peaks(samples: Samples, above: float) -> tuple[NDArray[np.intp]
     """Where samples pass `above`: numbers of the stretches of STRETCH samples, and per stretch the 4-fold oversampled
     peak of each 16 samples over all channels, shape (stretches, 128). Quiet stretches are not looked at.
     """
-    with IMPORTING:
-        from scipy.signal import upfirdn
-
     count = max(1, -(-samples.shape[1] // STRETCH))
     padded = np.pad(samples, ((0, 0), (_EDGE, count * STRETCH - samples.shape[1] + _EDGE)))
     loudest = np.abs(padded[:, _EDGE:-_EDGE]).reshape(samples.shape[0], count, STRETCH).max(axis=(0, 2))
@@ -206,20 +201,10 @@ def inter_sample_peaks(samples: Samples, above: float) -> tuple[NDArray[np.intp]
     found = np.zeros((len(hot), _STEPS), np.float32)
     view = np.lib.stride_tricks.sliding_window_view(padded, STRETCH + 2 * _EDGE, axis=1)[:, ::STRETCH]
     for at in range(0, len(hot), 64):  # bounded memory
-        fine = np.abs(upfirdn(_interpolation(), view[:, hot[at : at + 64]], up=4, axis=-1))
-        begin = 4 * _EDGE + len(_interpolation()) // 2
-        inside = fine[..., begin : begin + 4 * STRETCH]
-        found[at : at + 64] = inside.reshape(*inside.shape[:-1], _STEPS, -1).max(axis=(0, 3))
+        rows = view[:, hot[at : at + 64]].reshape(-1, STRETCH + 2 * _EDGE)
+        fine = np.abs(filters.polyphase(rows, 4, 1, 48, 7.0)[:, 4 * _EDGE : 4 * (_EDGE + STRETCH)])
+        found[at : at + 64] = fine.reshape(samples.shape[0], -1, _STEPS, 4 * STRETCH // _STEPS).max(axis=(0, 3))
     return hot, found
-
-
-@cache
-def _interpolation() -> NDArray[np.float32]:
-    """A 4-fold interpolation filter of 97 taps, linear phase."""
-    with IMPORTING:
-        from scipy.signal import firwin
-
-    return (4 * firwin(97, 0.25, window=("kaiser", 7.0))).astype(np.float32)
 
 
 def _windows(cells: NDArray[np.float64], count: int) -> NDArray[np.float64]:

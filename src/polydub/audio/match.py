@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from polydub.audio import IMPORTING
+from polydub.audio.filters import SIZE, filtered
 from polydub.types import Samples
 
 # Third-octave centres: what lies between them is timbre, what lies closer is single harmonics.
@@ -77,10 +77,10 @@ def toned(samples: Samples, rate_hz: int, gains_db: Sequence[float]) -> Samples:
     """
     if not len(gains_db) or not samples.shape[1]:
         return samples
-    with IMPORTING:
-        from scipy.signal import oaconvolve
-
-    heard = oaconvolve(samples.astype(np.float64), _filter(rate_hz, tuple(gains_db))[np.newaxis], mode="same", axes=1)
+    taps = _filter(rate_hz, tuple(gains_db))
+    half = len(taps) // 2
+    padded = np.pad(samples, ((0, 0), (0, half)))
+    heard = np.hstack(list(filtered(padded, np.fft.rfft(taps, SIZE), 2 * half, begin=half)))
     before, after = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))), float(np.sqrt(np.mean(np.square(heard))))
     if after <= 1e-12:
         return samples

@@ -7,7 +7,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio import IMPORTING
+from polydub.audio.filters import polyphase
 from polydub.types import RATE_HZ, Samples
 
 
@@ -30,11 +30,9 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     """(channels, frames) at another rate by a linear-phase polyphase filter; frames * to_hz / from_hz, rounded up."""
     if from_hz == to_hz or samples.shape[1] == 0:
         return samples
-    with IMPORTING:
-        from scipy.signal import resample_poly
-
     common = gcd(from_hz, to_hz)
-    return resample_poly(samples, to_hz // common, from_hz // common, axis=1).astype(np.float32)
+    up, down = to_hz // common, from_hz // common
+    return polyphase(samples, up, down, 10 * max(up, down), 5.0)  # the filter of scipy.signal.resample_poly
 
 
 def peaks(samples: Samples, per_column: int) -> NDArray[np.float32]:

@@ -19,19 +19,16 @@ from polydub.media.intake import PicturePart
 from polydub.types import FRAME, RATE_HZ
 
 _ENTRIES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+_TIMES = (b"moof", b"traf", b"tfdt")
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One media segment: consecutive parts of the picture, and the sound from frame `first` of the film on, as ADTS.
-
-    Attributes: delay: that of the init segment which it is played with; None = its own.
-    """
+    """One media segment: consecutive parts of the picture, and the sound from frame `first` of the film on, as ADTS."""
 
     parts: tuple[PicturePart, ...]
     adts: bytes
     first: int
-    delay: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,13 @@ class Fragment:
     def format(self) -> str:
         """The same for all segments that one init segment does for."""
         return sha256(b"".join(self.init[at : at + size] for at, size in inside(self.init, *_ENTRIES))).hexdigest()
+
+    def after(self, delay: int) -> bytes:
+        """The media segment, to be played after an init segment of that delay."""
+        data = bytearray(self.media)
+        at, _ = next(inside(data, *_TIMES))
+        _put_ticks(data, at, max(0, _ticks(data, at) + delay - self.delay))
+        return bytes(data)
 
 
 def fragment(cut: Cut, folder: Path) -> Fragment:
@@ -71,10 +75,8 @@ def fragment(cut: Cut, folder: Path) -> Fragment:
     media = b"".join(whole[at : at + size] for kind, at, size in _boxes(whole) if kind in (b"moof", b"mdat"))
     if not cut.parts:
         return Fragment(init, _settled(media, [cut.first * FRAME]), 0)
-    own = _first_offset(media)
-    late = (own if cut.delay is None else cut.delay) - own
-    shown = max(0, round(cut.parts[0].start * timescale(init, 0)) + late)
-    return Fragment(init, _settled(media, [shown, cut.first * FRAME][: 1 + bool(cut.adts)]), own)
+    shown = round(cut.parts[0].start * timescale(init, 0))
+    return Fragment(init, _settled(media, [shown, cut.first * FRAME][: 1 + bool(cut.adts)]), _first_offset(media))
 
 
 def _open(parts: Sequence[PicturePart], out: Any) -> Any:
@@ -154,11 +156,20 @@ def timescale(init: bytes, number: int) -> int:
 def _settled(media: bytes, begins: Sequence[int]) -> bytes:
     """With the tracks' decode times, in ticks."""
     data = bytearray(media)
-    for (at, _), ticks in zip(inside(data, b"moof", b"traf", b"tfdt"), begins, strict=True):
+    for (at, _), ticks in zip(inside(data, *_TIMES), begins, strict=True):
         if data[at + 8] != 1:
             raise ValueError("decode times of 32 bits")
-        data[at + 12 : at + 20] = ticks.to_bytes(8, "big")
+        _put_ticks(data, at, ticks)
     return bytes(data)
+
+
+def _ticks(data: bytearray, at: int) -> int:
+    """The decode time that a `tfdt` box tells."""
+    return int.from_bytes(data[at + 12 : at + 20], "big")
+
+
+def _put_ticks(data: bytearray, at: int, ticks: int) -> None:
+    data[at + 12 : at + 20] = ticks.to_bytes(8, "big")
 
 
 def _first_offset(media: bytes) -> int:
@@ -175,9 +186,8 @@ def _first_offset(media: bytes) -> int:
 def moved(media: bytes, init: bytes, by_s: float) -> bytes:
     """The same segment, earlier by the decode time `by_s` seconds on all tracks; none before 0."""
     data = bytearray(media)
-    for number, (at, _) in enumerate(inside(data, b"moof", b"traf", b"tfdt")):
-        old = int.from_bytes(data[at + 12 : at + 20], "big")
-        data[at + 12 : at + 20] = max(0, old - round(by_s * timescale(init, number))).to_bytes(8, "big")
+    for number, (at, _) in enumerate(inside(data, *_TIMES)):
+        _put_ticks(data, at, max(0, _ticks(data, at) - round(by_s * timescale(init, number))))
     return bytes(data)
 
 

@@ -12,7 +12,7 @@ from polydub.types import PLAIN, Excerpt, Expression
 from polydub.work import Work, stage
 
 
-@stage("prosody")
+@stage("prosody", version=2)
 def prosody(work: Work, excerpt: Excerpt) -> Prosody:
     """Pitch, its movement, loudness and spoken time of one line of the original; zeros where nothing is heard."""
     from polydub.audio import prosody as measuring

@@ -251,7 +251,7 @@ def _around(boxes: Sequence[Box], size: tuple[int, int]) -> Box:
     return x, y, max(2, (until[0] - x) // 2 * 2), max(2, (until[1] - y) // 2 * 2)
 
 
-@stage("lip-sound")
+@stage("lip-sound", version=2)
 def sound(work: Work, takes: tuple[Sounding, ...], duration: float) -> Artifact:
     """What the dub says in a stretch of `duration` seconds: mono WAV, 16 bits at HEAR_HZ, at an even level."""
     import wave

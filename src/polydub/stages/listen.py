@@ -73,7 +73,7 @@ def audio_track(source: Source, wanted: int | None) -> Track:
     return tracks[wanted - 1] if wanted is not None else next((t for t in tracks if t.default), tracks[0])
 
 
-@stage("extract", version=2)
+@stage("extract", version=3)
 def extract(work: Work, source: Source, track: Track) -> Heard:
     """One audio track as 48 kHz blocks on the film's clock, in the layout that the track has at its begin.
 
@@ -181,7 +181,7 @@ class Detected:
     probabilities: tuple[float, ...]
 
 
-@engine_stage("detect", "vad", version=2)
+@engine_stage("detect", "vad", version=3)
 def detect(work: Work, vad: SpeechDetector, block: Nearby, level: float) -> Detected:
     """Mono at HEAR_HZ of one block, and where it sounds like speech; `level` is the film's peak, to which it is judged."""
     import numpy as np

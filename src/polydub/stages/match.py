@@ -93,14 +93,14 @@ def cut(span: Span, longest_s: float) -> list[Span]:
     return [Span(seconds(span.start + n * step), seconds(span.start + (n + 1) * step)) for n in range(count)]
 
 
-@engine_stage("portray", "embedding")
+@engine_stage("portray", "embedding", version=2)
 def portray(work: Work, encoder: SpeakerEncoder, excerpts: tuple[Excerpt, ...]) -> Portrait:
     """The portrait of a speaker of the film. No or silent excerpts give one without voiceprint, pitch and spectrum."""
     (portrait,) = _portraits(encoder, [[listen.sound_of(work, excerpt).samples for excerpt in excerpts]])
     return portrait
 
 
-@engine_stage("audition", "embedding")
+@engine_stage("audition", "embedding", version=2)
 def audition(work: Work, encoder: SpeakerEncoder, takes: tuple[Take, ...]) -> tuple[Portrait, ...]:
     """The portraits of voices, from one take each. Several at once: the encoder's time goes into reading its weights."""
     from polydub.audio import signal
@@ -113,7 +113,7 @@ def audition(work: Work, encoder: SpeakerEncoder, takes: tuple[Take, ...]) -> tu
     return tuple(_portraits(encoder, [[sound] for sound in sounds]))
 
 
-@engine_stage("portray-recordings", "embedding")
+@engine_stage("portray-recordings", "embedding", version=2)
 def portray_recordings(work: Work, encoder: SpeakerEncoder, recordings: tuple[Artifact, ...]) -> Portrait:
     """The portrait of the person who is heard in recordings (mono FLAC at any rate); the first ENOUGH_S count."""
     import soundfile  # pyright: ignore[reportMissingTypeStubs]
@@ -268,7 +268,7 @@ def rank(work: Work, sitting: Sitting, scale: Scale, count: int) -> tuple[Voice,
     return tuple(replace(c.voice, tone=c.voice.tone or match.tone(c.portrait.spectrum, target)) for c in best)
 
 
-@stage("choose-voices")
+@stage("choose-voices", version=2)
 def choose(work: Work, sittings: tuple[Sitting, ...], given: tuple[Candidate, ...], scale: Scale) -> tuple[Match, ...]:
     """One voice for each sitting, near to the speaker and unlike the others and those already `given`.
 

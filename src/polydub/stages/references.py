@@ -117,7 +117,7 @@ class _Piece:
     separated: bool
 
 
-@stage("reference")
+@stage("reference", version=2)
 def reference(work: Work, sitter: Sitter, layout: str) -> Reference:
     """6 to 15 s of one speaker, clean and from several places of the film, or the first 6 s of what they say.
 

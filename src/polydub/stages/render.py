@@ -86,7 +86,7 @@ class Master:
     kbit_per_channel: int
 
 
-@stage("measure-block", version=5)
+@stage("measure-block", version=6)
 def measure_block(work: Work, master: Master) -> Measured:
     """Loudness of one block as it will be with gains around this one and the limiter, without encoding it."""
     import numpy as np
@@ -121,7 +121,7 @@ class Rendered:
     dub_peaks: tuple[float, ...]
 
 
-@stage("mix-block", version=3)
+@stage("mix-block", version=4)
 def mix_block(work: Work, master: Master) -> Rendered:
     """Mixes, limits, encodes and measures one block; its stems sum to its mix in every sample of 24 bits."""
     from polydub.media.aac import encode_aac_block

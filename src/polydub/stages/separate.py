@@ -64,7 +64,7 @@ def unseparated(separated: Sequence[Separated], frames: int) -> tuple[Span, ...]
     return bridged(blocks, 0.001)
 
 
-@engine_stage("separate", "separation", version=2)
+@engine_stage("separate", "separation", version=3)
 def separate(work: Work, separator: Separator, piece: Separating) -> Separated:
     """The dialogue of one block. Without speech in it the engine is not asked. Raises: BadEngineOutput.
 

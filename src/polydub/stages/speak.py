@@ -117,7 +117,7 @@ def pieces(tts: Synthesizer, part: Part, streams: bool) -> Iterator[Audio]:
                 yield audio
 
 
-@engine_stage("synthesize", "tts", version=4)
+@engine_stage("synthesize", "tts", version=5)
 def synthesize(work: Work, tts: Synthesizer, part: Part) -> Recorded:
     """One take, trimmed at both ends, mono at RATE_HZ; a voice with references is cloned.
 
@@ -199,7 +199,7 @@ class Hearing:
     language: str
 
 
-@engine_stage("hear-take", "asr")
+@engine_stage("hear-take", "asr", version=2)
 def hear_take(work: Work, asr: Transcriber, said: Hearing) -> float:
     """How much of its text is not understood in a take: word errors / words, 0.0 (all is) upwards."""
     import numpy as np

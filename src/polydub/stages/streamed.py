@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from polydub.engines.base import SpeechDetector
@@ -119,7 +119,8 @@ def init_segment(work: Work, shot: Shot) -> Opening:
 @stage("stream-media")
 def media_segment(work: Work, shot: Shot) -> str:
     """A media segment of HLS on the film's clock."""
-    (work.scratch / "segment.m4s").write_bytes(_fragment(work, shot).media)
+    made = _fragment(work, shot)
+    (work.scratch / "segment.m4s").write_bytes(made.media if shot.delay is None else made.after(shot.delay))
     return "segment.m4s"
 
 
@@ -137,12 +138,21 @@ def chunk(work: Work, shot: Shot) -> str:
     return "chunk.mp4"
 
 
+_newest: dict[Shot, Fragment] = {}  # the three stages of a shot follow each other, and all are made of its fragment
+
+
 def _fragment(work: Work, shot: Shot) -> Fragment:
     from polydub.media import fragments
     from polydub.media.intake import PicturePart
 
-    parts = tuple(PicturePart(work.path(p.file), p.start, p.end) for p in shot.parts)
-    return fragments.fragment(fragments.Cut(parts, work.path(shot.sound).read_bytes(), shot.first, shot.delay), work.scratch)
+    bare = replace(shot, delay=None)
+    made = _newest.get(bare)
+    if made is None:
+        parts = tuple(PicturePart(work.path(p.file), p.start, p.end) for p in shot.parts)
+        made = fragments.fragment(fragments.Cut(parts, work.path(shot.sound).read_bytes(), shot.first), work.scratch)
+        _newest.clear()
+        _newest[bare] = made
+    return made
 
 
 @stage("stream-whole")

@@ -140,6 +140,8 @@ class _Stream:
         self._film, self._stores, self._place = film, stores, place
         self._target = loaded.settings.to[0]
         self._stop, self._called, self._texts = threading.Event(), 0, work.Given(None)
+        self._first_made = threading.Event()
+        self._first_made.set()
         self._runs: set[Run] = set()
         self._heard: queue.Queue[_Item | None] = queue.Queue(AHEAD)
         self._said: queue.Queue[_Item | None] = queue.Queue(AHEAD)
@@ -250,6 +252,7 @@ class _Stream:
         try:
             before = Heard(self._language)
             for number in count():
+                self._let_first_pass()
                 run = self._new_run(number)
                 self._choose(run, {"vad": UNKNOWN})
                 piece = cutter.next(run, self._place)
@@ -267,11 +270,14 @@ class _Stream:
         try:
             before, store = Spoken(), None
             for item in self._coming(self._heard, self._steps[0]):
+                self._let_first_pass()
                 sources.brought(before, item.run.store, store)
                 store = item.run.store
                 said, before = work.spoken(item.task, item.film, before)
                 names = {name: voice.label or voice.name for name, voice in before.voices.items()}
                 self._reel.manifest.speakers.update(names)
+                if item.piece.number == 0:
+                    self._first_made.clear()
                 self._put(self._said, replace(item, said=said))
         finally:
             self._put(self._said, None)
@@ -282,11 +288,17 @@ class _Stream:
             if last:
                 self._done(last)
             self._finish(item, intake)
+            self._first_made.set()
             last = item
         if last is None:
             raise NoSpeech("there is no sound in this film", "give a film with sound")
         self._close_film(last)
         self._done(last)
+
+    def _let_first_pass(self) -> None:
+        """Begins nothing while the first piece is mixed and written: somebody waits to see it."""
+        while not self._first_made.wait(_TICK_S) and not self._stop.is_set():
+            pass
 
     def _put(self, to: queue.Queue[_Item | None], item: _Item | None) -> None:
         while True:
