@@ -55,7 +55,7 @@ def program(*arguments: str | Path, cwd: Path, **environment: str) -> Told:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return Told(ran.returncode, ran.stdout, ran.stderr)
@@ -75,8 +75,8 @@ def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
 
 
 def members(session: int) -> set[int]:
-    """The processes of a session that are alive, and still are when two seconds have passed."""
-    ends = time.monotonic() + 2
+    """The processes of a session that are alive, and still are when a minute has passed."""
+    ends = time.monotonic() + 60
     while (found := _alive(session)) and time.monotonic() < ends:
         time.sleep(0.05)
     return found
@@ -98,7 +98,7 @@ def interrupt(process: subprocess.Popen[str]) -> tuple[Told, float]:
     """Ctrl-C for the whole group, as a terminal sends it; what was told and how many seconds it took to end."""
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     return Told(process.returncode, out, err), time.monotonic() - began
 
 

@@ -391,6 +391,15 @@ def test_weights_without_commercial_use_are_never_fetched_unasked(toys: Path, or
     assert not origin.asked
 
 
+def until_it_reads(pid: int) -> None:
+    """Until a process that has put its question sleeps: a signal in the very moment before reading would be lost."""
+    stat, asleep, ends = Path(f"/proc/{pid}/stat"), 0, time.monotonic() + 60
+    while asleep < 6 and time.monotonic() < ends:
+        time.sleep(0.05)
+        state = stat.read_text().rpartition(")")[2].split()[0] if stat.exists() else "S"
+        asleep = asleep + 1 if state == "S" else 0  # one that waits for a processor does not sleep
+
+
 def answered(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str, str, int]:
     """A command on a terminal where every question gets `answer`: status, stdout, what was shown, number of questions."""
     ours, theirs = pty.openpty()
@@ -407,7 +416,7 @@ def answered(folder: Path, answer: bytes, *arguments: str) -> tuple[int, str, st
                 break
             if shown.count(b"[y/N]") > questions:
                 questions += 1
-                time.sleep(0.3)  # a person reads first; a signal in the very moment before reading would be lost
+                until_it_reads(process.pid)
                 if answer == b"\x03":
                     os.killpg(process.pid, signal.SIGINT)
                 else:

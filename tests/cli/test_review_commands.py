@@ -223,10 +223,10 @@ def at_a_terminal(words: tuple[str, ...], folder: Path, **environment: str) -> i
         while select.select([stream], [], [], max(0.0, ends - time.monotonic()))[0] and stream.read(4096):
             pass
     try:
-        return process.wait(timeout=30)
+        return process.wait(timeout=60)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
+        process.wait(60)
         raise
 
 

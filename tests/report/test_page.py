@@ -353,9 +353,9 @@ def test_silence_and_peaks_beyond_full_scale_are_drawn_inside_the_picture(report
 
 def test_a_report_of_160_lines_is_small_and_quick(report: model.Report):
     waves = make_waves(report)
-    start = time.perf_counter()
+    start = time.process_time()  # what else the machine does is not counted
     page = render_page(report, waves)
-    assert time.perf_counter() - start < 0.3
+    assert time.process_time() - start < 0.3
     assert len(page.encode()) < 400_000
 
 

@@ -157,7 +157,9 @@ def test_the_same_change_here_and_there_is_no_conflict(talk: Reviewed, sheet: Pa
 
 
 @pytest.mark.parametrize("form", ["srt", "vtt"])
-def test_subtitles_know_what_they_were_made_from_by_their_name(talk: Reviewed, tmp_path: Path, form: str) -> None:
+def test_subtitles_know_what_they_were_made_from_whatever_they_are_called_now(
+    talk: Reviewed, tmp_path: Path, form: str
+) -> None:
     file = tmp_path / f"talk.{form}"
     export_lines(talk, file)
     operations.edit_many(talk, {"1": {"text": "De aquí."}, "2": {"text": "También de aquí."}})
@@ -165,8 +167,74 @@ def test_subtitles_know_what_they_were_made_from_by_their_name(talk: Reviewed, t
     brought = import_lines(talk, file)
     assert told(brought.conflicts) == [("1", "text", "De allí, ¿qué tal?")]
     assert not brought.taken
-    other = file.rename(tmp_path / f"renamed.{form}")
-    assert [x.line for x in import_lines(talk, other).conflicts] == ["1", "2"]
+    other = file.rename(tmp_path / f"my.{form}")
+    assert import_lines(talk, other) == brought
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt"])
+def test_a_renamed_file_is_that_of_the_export_it_came_from(talk: Reviewed, tmp_path: Path, form: str) -> None:
+    """Of two exports, one before and one after an edit of line 1."""
+    old, new = tmp_path / f"old.es.{form}", tmp_path / f"new.es.{form}"
+    export_lines(talk, old)
+    operations.edit(talk, "1", {"text": "De aquí."})
+    export_lines(talk, new)
+    for file, says in ((old, "Bien, viejo."), (new, "Bien, nuevo.")):
+        file.write_text(file.read_text().replace("Bien.", says))
+    assert told(import_lines(talk, new.rename(tmp_path / f"1.{form}")).taken) == [("3", "text", "Bien, nuevo.")]
+    brought = import_lines(talk, old.rename(tmp_path / f"2.{form}"))
+    assert told(brought.conflicts) == [("3", "text", "Bien, viejo.")]
+    assert not brought.taken, "the old text of line 1 came back"
+    assert texts(talk)[:1] == ["De aquí."]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_that_was_read_can_be_worked_on_further_and_read_again(talk: Reviewed, tmp_path: Path, form: str) -> None:
+    file = tmp_path / f"talk.{form}"
+    export_lines(talk, file)
+    before = file.read_bytes()
+    for says in ("Buenas", "Oye", "Hola"):
+
+        def change(rows: list[dict[str, str]], says: str = says) -> None:
+            rows[0].update(text=f"{says}, ¿qué tal?")
+
+        if form == "xlsx":
+            book = openpyxl.load_workbook(io.BytesIO(before))
+            book.active["F2"].value = f"{says}, ¿qué tal?"  # type: ignore[index]
+            book.save(file)
+        elif form == "csv":
+            worked_on(file, change)
+        else:
+            file.write_text(before.decode().replace("Hola", says))
+        brought = import_lines(talk, file)
+        assert told(brought.taken) == [("1", "text", f"{says}, ¿qué tal?")]
+        operations.undo(talk)
+        assert import_lines(talk, file).taken == brought.taken, "an undone import cannot be made again"
+
+
+def test_a_file_of_another_language_is_refused(talk: Reviewed, tmp_path: Path) -> None:
+    for kind in ("edits", "script", "report", ".spoken"):
+        file = talk.folder / f"{kind}.es.json"
+        if file.exists():
+            (talk.folder / f"{kind}.fr.json").write_bytes(file.read_bytes().replace(b"Bien", b"Bon"))
+    other = Reviewed(talk.folder, "fr")
+    export_lines(talk, tmp_path / "talk.es.srt")
+    export_lines(other, tmp_path / "talk.fr.srt")
+    file = (tmp_path / "talk.fr.srt").rename(tmp_path / "my.srt")
+    with pytest.raises(BadInput, match=r"my\.srt was exported from the dub in fr, not in es"):
+        import_lines(talk, file)
+    assert not import_lines(other, file).taken
+    assert import_lines(talk, file, force=True).taken
+
+
+def test_cues_that_an_editor_numbered_anew_after_a_split_stay_with_their_lines(talk: Reviewed, tmp_path: Path) -> None:
+    operations.split(talk, "1", ("Hola,", "¿qué tal?"))
+    file = tmp_path / "talk.srt"
+    export_lines(talk, file)
+    assert [x.id for x in reading.listing(talk)] == ["1", "5", "2", "3", "4"]
+    cues = file.read_text().strip().split("\n\n")
+    file.write_text("\n\n".join(f"{n}\n{cue.split(chr(10), 1)[1]}" for n, cue in enumerate(cues, 1)) + "\n")
+    brought = import_lines(talk, file)
+    assert not (brought.taken or brought.conflicts), "texts went to other lines"
 
 
 def test_locked_lines_stay_and_are_told_even_by_force(talk: Reviewed, sheet: Path) -> None:

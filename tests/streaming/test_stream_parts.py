@@ -204,7 +204,7 @@ def test_all_of_a_growing_file_is_read_until_its_writer_closes_it(tmp_path: Path
 
     writer = threading.Thread(target=write)
     writer.start()
-    opened.wait(5)
+    opened.wait(60)
     read, found = feeding.tail(path), b""
     while data := read():
         found += data

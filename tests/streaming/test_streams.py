@@ -143,6 +143,21 @@ def test_films_of_other_kinds_are_streamed_too(film: Callable[..., Streaming], o
     plays(made.out / "stream.final.mkv")
 
 
+def test_the_last_segment_lasts_as_long_as_the_sound_that_outlives_the_picture(film: Callable[..., Streaming]) -> None:
+    made = film()
+    short = made.media.with_name("short.mp4")
+    command = [FFMPEG, "-v", "error", "-t", "9", "-i", made.media, "-i", made.media, "-map", "0:v", "-map", "1:a", "-c", "copy"]
+    subprocess.run([*command, short], check=True)
+    made.media = short
+    made.stream()
+    shown = playlist(made.out / "index.m3u8")
+    assert sum(shown.durations) == pytest.approx(18.0, abs=0.06)
+    assert shown.inits == ("init.mp4", "init_2.mp4")
+    rest = joined(made.out, shown.files[-1:], "init_2.mp4")
+    assert len(decoded(rest)) / 48_000 == pytest.approx(shown.durations[-1], abs=0.06)
+    plays(rest)
+
+
 def test_what_cannot_be_streamed_is_said(film: Callable[..., Streaming], clip: Callable[..., Path], tmp_path: Path) -> None:
     made = film()
     with pytest.raises(BadSettings, match="--stretch-video"):
@@ -181,11 +196,11 @@ def ended() -> Iterator[list[subprocess.Popen[bytes]]]:
                 pipe.close()
 
 
-def until(wish: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 50.0) -> None:
+def until(wish: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
     ends = time.monotonic() + seconds
     while not wish():
         assert process.poll() is None, "it has ended"
-        assert time.monotonic() < ends
+        assert time.monotonic() < ends, "it takes too long"
         time.sleep(0.05)
 
 
@@ -258,7 +273,7 @@ def test_ctrl_c_ends_the_playlist_and_the_same_command_goes_on(
     until((made.out / "index.m3u8").exists, process)
     os.killpg(process.pid, signal.SIGINT)
     (made.folder / "go").touch()
-    assert process.wait(30) == 130
+    assert process.wait(60) == 130
     assert made.manifest["state"] == "stopped"
     shown = playlist(made.out / "index.m3u8")
     assert shown.ended

@@ -123,7 +123,12 @@ def _tell(outcome: Outcome | Streamed, given: dict[str, Any]) -> None:
     if not isinstance(outcome, Outcome):
         if not given["as_json"]:
             output.result(str(outcome.film or outcome.playlist))
-            output.say(f"{outcome.segments} segments, {outcome.pieces} pieces, {outcome.duration:.1f} s")
+            counted = (
+                f"{count} {what}{'s'[: count != 1]}"
+                for count, what in ((outcome.segments, "segment"), (outcome.pieces, "piece"))
+            )
+            output.say(f"{', '.join(counted)}, {outcome.duration:.1f} s")
+            output.say(f"report: {outcome.report}")
     elif not given["as_json"]:
         output.result(str(outcome.film))
         from polydub.evaluate import key_figures

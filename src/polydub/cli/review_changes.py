@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from polydub.cli.review_common import Action, Called, called, finish, ids, on_dub, renders
+from polydub.cli.review_common import Action, Called, called, check_voices, finish, ids, on_dub, renders
 from polydub.edits import Change, LineEdit, Manner, Patch
 from polydub.errors import BadInput, BadSettings
 from polydub.review import operations, reading
@@ -120,11 +120,14 @@ def voice(who: str, name: str | None, back: bool, **given: Any) -> int:
         raise BadSettings("which voice is meant?", "give its name, or --back for the one without your choice")
     call = called(given)
     speakers = {row.speaker for row in reading.listing(call.dub)}
+    lines = [] if who in speakers or not any(c.isdigit() for c in who) else ids(call, [who])
+    if name is not None and (lines or who in speakers):
+        check_voices(call, [name])
     if who in speakers:
         return finish(call, operations.speaker(call.dub, who, {"voice": name}))
-    if not any(c.isdigit() for c in who):
+    if not lines:
         raise BadInput(f"nobody in this film is called {who}", f"the speakers are: {', '.join(sorted(speakers))}")
-    return finish(call, operations.voice(call.dub, name, ids(call, [who])))
+    return finish(call, operations.voice(call.dub, name, lines))
 
 
 @click.command(cls=Action, short_help="Set when a line is heard.")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,6 +20,9 @@ from polydub.edits import Change
 from polydub.errors import BadInput, BadSettings, PolydubError
 from polydub.review.finding import find_project
 from polydub.review.reading import Reviewed, listing, open_review, report
+
+if TYPE_CHECKING:
+    from polydub.engines.pool import EnginePool
 
 F = TypeVar("F", bound=Callable[..., Any])
 _RANGE = re.compile(r"(\d+)-(\d+)")
@@ -132,6 +136,24 @@ def ids(call: Called, texts: Sequence[str], *, everything: bool = False) -> list
     return [id_ for id_ in known if id_ in wanted]
 
 
+def pool_of(call: Called) -> EnginePool:
+    """The engines of this command, closed when it ends."""
+    from polydub.engines.pool import EnginePool
+
+    context = click.get_current_context()
+    if "pool" not in context.meta:
+        context.meta["pool"] = context.with_resource(closing(EnginePool(call.settings.idle_s)))
+    return context.meta["pool"]
+
+
+def check_voices(call: Called, names: Collection[str]) -> None:
+    """Tells where nobody could ask for them. Raises BadSettings for names of voices that nobody knows; BadInput."""
+    from polydub.review.voices import check_voices as checked
+
+    if names and (why := checked(call.dub, names, pool_of(call))):
+        output.say(why)
+
+
 def finish(call: Called, change: Change | None, *, rendering: bool = True, more: Mapping[str, Any] | None = None) -> int:
     """Tells what was changed, makes the film with it, and gives the result.
 
@@ -178,20 +200,15 @@ def render(call: Called, lines: Collection[str] = ()) -> dict[str, Any]:
     from polydub.cli.dub import share_memory
     from polydub.cli.progress import Meter
     from polydub.dubbing import Ears
-    from polydub.engines.pool import EnginePool
     from polydub.review.rendering import Render
     from polydub.review.rendering import render as make
 
     given = call.given
     known = {one["text"] for one in report(call.dub).get("notices", [])}
     share_memory()
-    pool = EnginePool(call.settings.idle_s)
-    try:
-        with Meter() as meter:
-            ears = Ears(meter.show, meter.say, meter.ask, debug=given["debug"])
-            outcome = make(call.dub, pool, ears, Render(media=given.get("media")))
-    finally:
-        pool.close()
+    with Meter() as meter:
+        ears = Ears(meter.show, meter.say, meter.ask, debug=given["debug"])
+        outcome = make(call.dub, pool_of(call), ears, Render(media=given.get("media")))
     fresh = tuple(n for n in outcome.notices if given["verbose"] or n.line in lines or n.text not in known)
     output.say_notices(fresh, given["verbose"])
     notices = [{"code": n.code, "text": n.text, "severity": n.severity, "line": n.line} for n in outcome.notices]

@@ -10,7 +10,7 @@ import click
 
 from polydub.cli import output, review_text
 from polydub.cli.options import PATH
-from polydub.cli.review_common import Action, called, finish, on_dub, renders
+from polydub.cli.review_common import Action, called, check_voices, finish, on_dub, renders
 from polydub.errors import BadSettings
 from polydub.review import exporting, importing
 
@@ -63,7 +63,7 @@ def import_(file: Path, force: bool, dry_run: bool, **given: Any) -> int:
     Lines that were changed here since the export stay as they are and are listed, unless --force. Locked lines always stay.
     """
     call = called(given)
-    brought = importing.import_lines(call.dub, file, force=force, dry_run=dry_run)
+    brought = importing.import_lines(call.dub, file, lambda names: check_voices(call, names), force=force, dry_run=dry_run)
     groups = {"taken": brought.taken, "conflicts": brought.conflicts, "locked": brought.locked}
     if not call.as_json:
         _tell(brought, dry_run=dry_run, forced=force)

@@ -11,13 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from polydub import __version__, project
+from polydub.engines.base import Kind
+from polydub.engines.pool import Tool
 from polydub.pipeline import Result
 from polydub.report import exports, model
 from polydub.runner import Run
+from polydub.speaking import Said
 from polydub.stages import acting
 from polydub.stages.listen import PEAKS_HZ
 from polydub.text import rttm
-from polydub.types import Line, Phrase, Placement, Span, Turn, seconds
+from polydub.text.lengths import Choice
+from polydub.types import Casting, Line, Phrase, Placement, Source, Span, Track, Turn, seconds
 from polydub.wants import Wanted
 
 
@@ -66,18 +70,12 @@ def write_files(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> t
 def make_report(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> model.Report:
     """The report of one dub."""
     lines = _lines(result)
-    circumstances = model.Run(
-        started=wrapping.started,
-        finished=datetime.now(UTC),
-        host=platform.node(),
-        cpus=os.cpu_count() or 1,
-        polydub_version=__version__,
-    )
+    film = result.footage
     return model.Report(
-        run=circumstances,
-        source=_source(result, wrapping.media),
+        run=circumstances(wrapping.started),
+        source=source_facts(film.source, film.track, wrapping.media.name, result.script.language),
         target_language=want.target,
-        engines=_engines(run),
+        engines=engines(run.tools),
         stages=tuple(
             model.StageCount(name=name, seconds=round(c.seconds, 3), ran=c.ran, remembered=c.remembered)
             for name, c in run.counts.items()
@@ -96,22 +94,29 @@ def make_report(run: Run, result: Result, want: Wanted, wrapping: Wrapping) -> m
     )
 
 
-def _source(result: Result, media: Path) -> model.SourceFacts:
-    film = result.footage
-    picture = next(iter(film.source.of("video")), None)
+def circumstances(started: datetime) -> model.Run:
+    """Of a run that ends now."""
+    cpus = os.cpu_count() or 1
+    return model.Run(started=started, finished=datetime.now(UTC), host=platform.node(), cpus=cpus, polydub_version=__version__)
+
+
+def source_facts(source: Source, track: Track, name: str, language: str) -> model.SourceFacts:
+    """The film that was given: its file's name, what was dubbed of it, the language that is spoken in it."""
+    picture = next(iter(source.of("video")), None)
     return model.SourceFacts(
-        name=media.name,
-        duration=round(film.source.duration, 3),
+        name=name,
+        duration=round(source.duration, 3),
         width=picture.width if picture else 0,
         height=picture.height if picture else 0,
         fps=picture.fps if picture else 0.0,
         codec=picture.codec if picture else "",
-        audio_track=film.source.of("audio").index(film.track),
-        language=result.script.language,
+        audio_track=source.of("audio").index(track),
+        language=language,
     )
 
 
-def _engines(run: Run) -> tuple[model.EngineChoice, ...]:
+def engines(tools: Mapping[Kind, Tool]) -> tuple[model.EngineChoice, ...]:
+    """The engines of a run, by kind."""
     return tuple(
         model.EngineChoice(
             kind=kind,
@@ -120,7 +125,7 @@ def _engines(run: Run) -> tuple[model.EngineChoice, ...]:
             reason=tool.reason,
             options=dict(tool.identity["options"]),
         )
-        for kind, tool in sorted(run.tools.items())
+        for kind, tool in sorted(tools.items())
     )
 
 
@@ -175,16 +180,22 @@ def _speakers(result: Result) -> tuple[model.SpeakerFacts, ...]:
 
 
 def _lines(result: Result) -> tuple[model.ReportLine, ...]:
+    return line_rows(result.footage.lines, result.said, result.cast.casting)
+
+
+def line_rows(lines: Sequence[Line], said: Said, casting: Casting) -> tuple[model.ReportLine, ...]:
     """One row for each line; a line that says nothing lasts 0 s at rate 1."""
     placed: dict[str, list[Placement]] = {}
-    for p in result.said.placed:
+    for p in said.placed:
         placed.setdefault(p.line, []).append(p)
-    phrases = {p.id: p for p in result.said.phrases}
-    return tuple(_line(result, line, placed.get(line.id, []), phrases) for line in result.footage.lines)
+    phrases = {p.id: p for p in said.phrases}
+    voices = {x.id: (casting.lines.get(x.id) or casting.voices[x.speaker]).name for x in lines}
+    return tuple(_line(x, said.choices.get(x.id), voices[x.id], placed.get(x.id, []), phrases) for x in lines)
 
 
-def _line(result: Result, line: Line, placed: Sequence[Placement], phrases: Mapping[str, Phrase]) -> model.ReportLine:
-    choice = result.said.choices.get(line.id)
+def _line(
+    line: Line, choice: Choice | None, voice: str, placed: Sequence[Placement], phrases: Mapping[str, Phrase]
+) -> model.ReportLine:
     changed = choice is not None and choice.kind != "normal"
     heard = Span(phrases[placed[0].id].start, phrases[placed[-1].id].end) if placed else Span(line.start, line.end)
     start = placed[0].start if placed else line.start
@@ -204,7 +215,7 @@ def _line(result: Result, line: Line, placed: Sequence[Placement], phrases: Mapp
         rate=(placed[0].rate if len(placed) == 1 else round(natural / lasts, 4)) if lasts else 1.0,
         shift=placed[0].shift if placed else 0.0,
         overflow=seconds(sum(p.overflow for p in placed)),
-        voice=(result.cast.casting.lines.get(line.id) or result.cast.casting.voices[line.speaker]).name,
+        voice=voice,
         wording=choice.kind if choice else "normal",
         normal_text=line.text if changed else "",
         removed=choice.removed if choice else (),

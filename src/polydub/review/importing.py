@@ -5,19 +5,21 @@ All or nothing: a file with one row that makes no sense changes nothing. What is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from polydub import edits
 from polydub.edits import Change, Edits, LineEdit, Manner
-from polydub.errors import BadInput
+from polydub.errors import BadInput, BadSettings
 from polydub.review import exporting, operations, rows
 from polydub.review.reading import Reviewed
 from polydub.review.rows import Row, mark
 from polydub.types import Span
 
+Check = Callable[[Collection[str]], None]
 LARGEST = 50 << 20  # bytes of a file that is read
 _SAME_TIME = 0.5  # share of the shorter of two spans that both share, from which a cue is that of a line
 
@@ -46,9 +48,13 @@ class Import:
     change: Change | None = None
 
 
-def import_lines(dub: Reviewed, file: str | Path, *, force: bool = False, dry_run: bool = False) -> Import:
-    """Takes over what somebody changed in an exported file. `force`: also where a line was changed here since.
+def import_lines(
+    dub: Reviewed, file: str | Path, check: Check = lambda names: None, *, force: bool = False, dry_run: bool = False
+) -> Import:
+    """Takes over what somebody changed in an exported file, whatever it is called now.
 
+    Args: check: of the names of voices that would be set; it raises where there is no such voice. force: also where a line
+    was changed here since, and from a file of another language's dub.
     Raises: BadInput for a file that cannot be read or has a row that belongs to no line, with its number; Conflict where
     another process changes one of the lines meanwhile; BadSettings for an ending of no format.
     """
@@ -57,21 +63,33 @@ def import_lines(dub: Reviewed, file: str | Path, *, force: bool = False, dry_ru
     book = edits.read(dub.folder, dub.language)  # before the lines: what is set of them from now on is a Conflict
     here = exporting.current(dub)
     matched = _matched(found, here, file.name)
-    base = exporting.exported(dub, file.name)
+    known = exporting.known(dub, file.name, matched)
+    if known.language and not force:
+        hint = f"import it with --lang {known.language}; or take it all the same with --force"
+        raise BadInput(f"{file.name} was exported from the dub in {known.language}, not in {dub.language}", hint)
     brought = Import(missing=tuple(row.id for row in here if row.id not in matched))
     for row in here:
         if row.id in matched:
             there = matched[row.id]
-            was = there.was if there.was is not None else base.get(row.id)
-            brought = _with(brought, _differences(row, there), _Line(row, was, touched=row.id in book.revisions, force=force))
+            was = there.was if there.was is not None else known.was.get(row.id, {})
+            were = (was, *(marks.get(row.id, {}) for marks in known.brought))
+            line = _Line(row, were, touched=row.id in book.revisions, force=force)
+            brought = _with(brought, _differences(row, there), line)
     fields = _fields(brought.taken, book, {row.id: row for row in here}, file.name)
+    for x in brought.taken:
+        if x.field == "voice" and x.there:
+            with _told_of(file.name, x):
+                check([x.there])
     if dry_run or not fields:
         return brought
+    left = {x.line for x in (*brought.conflicts, *brought.locked)}
     locked = [id_ for id_, some in fields.items() if some.get("status") == "locked"]
     for id_ in locked:
         del fields[id_]["status"]
     seen = {id_: book.revisions.get(id_, 0) for id_ in fields}
     change = operations.edit_many(dub, fields, seen, f"import of {file.name}", locked)
+    read = [(row, matched[row.id]) for row in here if row.id in matched and row.id not in left]
+    exporting.imported(dub, file.name, [old for old, _ in read], [new for _, new in read])
     return replace(brought, change=change)
 
 
@@ -110,12 +128,14 @@ def _matched(found: Sequence[Row], here: Sequence[Row], name: str) -> dict[str, 
 def _cues_of(found: Sequence[Row], here: Sequence[Row], name: str) -> list[tuple[str, Row]]:
     """Cues with the ids of their lines: by number; by order where an editor numbered them anew; else by time."""
     ids = [row.id for row in here]
-    if sorted(row.id for row in found) == sorted(ids):
-        return [(row.id, row) for row in found]
+    times = {row.id: _span(row) for row in here}
+    by_order = list(zip(ids, sorted(found, key=_start), strict=False))
+    if sorted(row.id for row in found) == sorted(ids):  # also after an editor numbered lines anew of which some were split
+        return max(([(row.id, row) for row in found], by_order), key=lambda pairs: _shared_s(pairs, times))
     if len(found) == len(here):
-        return list(zip(ids, sorted(found, key=_start), strict=True))
+        return by_order
     pairs: list[tuple[str, Row]] = []
-    lines = [(_span(row), row.id) for row in here]
+    lines = [(span, id_) for id_, span in times.items()]
     for row in found:
         own = _span(row)
         near = [(own.overlap(span) / min(own.duration, span.duration), id_) for span, id_ in lines if own.overlap(span) > 0]
@@ -128,6 +148,11 @@ def _cues_of(found: Sequence[Row], here: Sequence[Row], name: str) -> list[tuple
             )
         pairs.append((best, row))
     return pairs
+
+
+def _shared_s(pairs: Sequence[tuple[str, Row]], times: Mapping[str, Span]) -> float:
+    """How long cues and their lines are both spoken, seconds."""
+    return sum(max(0.0, _span(row).overlap(times[id_])) for id_, row in pairs)
 
 
 def _start(row: Row) -> int:
@@ -143,12 +168,17 @@ def _span(row: Row) -> Span:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line here, the marks of what it held when the file was written, and whether a person ever changed it."""
+    """A line here; marks of what it held when the file was written, and of what before and after it was read last; whether a
+    person ever changed it."""
 
     row: Row
-    was: Mapping[str, str] | None
+    were: tuple[Mapping[str, str], ...]
     touched: bool
     force: bool
+
+    def known(self, field: str) -> set[str]:
+        """Marks that a field had."""
+        return {marks[field] for marks in self.were if field in marks}
 
 
 def _differences(here: Row, there: Row) -> list[Difference]:
@@ -167,8 +197,7 @@ def _plain(value: Any) -> Any:
 
 def _with(brought: Import, differences: Sequence[Difference], line: _Line) -> Import:
     """What is brought, and the differences of one more line, each where it belongs."""
-    was = line.was or {}
-    changed = [d for d in differences if mark(d.there) != was.get(d.field)]  # the others are older than what is here
+    changed = [d for d in differences if not _older(d, line)]
     if not changed:
         return brought
     if line.row.values["status"] == "locked":
@@ -178,10 +207,16 @@ def _with(brought: Import, differences: Sequence[Difference], line: _Line) -> Im
     return replace(brought, taken=(*brought.taken, *changed))
 
 
+def _older(difference: Difference, line: _Line) -> bool:
+    """Whether the file still has what it was made from, and the field was changed here."""
+    was = line.were[0].get(difference.field)
+    return mark(difference.there) == was and mark(difference.here) not in line.known(difference.field)
+
+
 def _both(difference: Difference, line: _Line) -> bool:
-    """Whether the field was changed here too; where the file does not tell what it was made from, whether the line was."""
-    was = (line.was or {}).get(difference.field)
-    return line.touched if was is None else mark(difference.here) != was
+    """Whether the field was changed here too; where nobody knows what the file was made from, whether the line was."""
+    known = line.known(difference.field)
+    return mark(difference.here) not in known if known else line.touched
 
 
 def _fields(taken: Sequence[Difference], book: Edits, here: Mapping[str, Row], name: str) -> dict[str, dict[str, Any]]:
@@ -193,11 +228,18 @@ def _fields(taken: Sequence[Difference], book: Edits, here: Mapping[str, Row], n
     for id_, some in by_line.items():
         fields[id_] = _set({d.field: d.there for d in some}, book.line(id_), here[id_])
         checked = {key: value for key, value in fields[id_].items() if key != "status"}
-        try:
+        with _told_of(name, some[0]):
             LineEdit().changed(**checked)
-        except BadInput as error:
-            raise BadInput(f"{name}, {some[0].where}: {error.message}", error.hint) from error
     return fields
+
+
+@contextmanager
+def _told_of(name: str, found: Difference) -> Generator[None]:
+    """Says in which row of the file is what cannot be set."""
+    try:
+        yield
+    except (BadInput, BadSettings) as error:
+        raise BadInput(f"{name}, {found.where}: {error.message}", error.hint) from error
 
 
 def _set(values: Mapping[str, Any], old: LineEdit, here: Row) -> dict[str, Any]:

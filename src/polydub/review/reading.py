@@ -90,8 +90,7 @@ def open_review(folder: Path, language: str | None = None) -> Reviewed:
     """The dub in a project folder; `language` where there are several. Raises BadInput, BadSettings."""
     found = sorted(p.name.removeprefix("script.").removesuffix(".json") for p in folder.glob("script.*.json"))
     if not found:
-        what = "no finished dub" if folder.is_dir() else "no folder of that name"
-        raise BadInput(f"{folder}: {what}", "give the folder of a dubbed film, such as Output/talk")
+        raise _nothing(folder)
     if language is None:
         if len(found) > 1:
             raise BadSettings(
@@ -102,6 +101,17 @@ def open_review(folder: Path, language: str | None = None) -> Reviewed:
     if near is None:
         raise BadSettings(f"{folder} has no dub in {language}", f"it has {', '.join(found)}")
     return Reviewed(folder, near)
+
+
+def _nothing(folder: Path) -> BadInput:
+    """What to say of a folder without a dub."""
+    if not folder.is_dir():
+        return BadInput(f"there is no folder {folder}", "give the folder of a dubbed film, such as Output/talk")
+    if (folder / "stream" / "manifest.json").is_file():
+        told = next((f"; the lines of the stream are in {path}" for path in sorted(folder.glob("stream/report.*.json"))), "")
+        hint = f"dub the film as a whole, with the same command without --stream{told}"
+        return BadInput(f"{folder} is a stream, and only dubs of whole films can be reviewed", hint)
+    return BadInput(f"no dub in {folder} is finished", "run its command again: it goes on where it was stopped")
 
 
 def state(dub: Reviewed, book: Edits | None = None) -> State:

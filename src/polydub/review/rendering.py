@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from polydub import project
 from polydub.dubbing import Ears, Outcome, dub_film
@@ -14,6 +15,9 @@ from polydub.request import Job, Request, recalled
 from polydub.review.reading import Reviewed
 from polydub.review.takes import export_takes
 from polydub.store import Store
+
+if TYPE_CHECKING:
+    from polydub.config import Loaded
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,10 @@ def render(dub: Reviewed, pool: EnginePool, ears: Ears, how: Render | None = Non
 
     Raises what `dub_film` raises; BadInput where the project does not tell how it was made, or its film is gone.
     """
-    from polydub import config
-
     how = how or Render()
     memory = project.memory_of(dub.folder)
-    request = _request(dub, memory)
-    to = request.together or (dub.language,)
-    local = {"to": list(to), "output": str(dub.folder.absolute().parent)}
-    loaded = config.load_from_process({**request.settings, **local, **how.settings})
-    place = loaded.settings.store or loaded.settings.output / ".polydub"
+    request, loaded = settings(dub, how.settings)
+    place = store_of(loaded)
     media = _media(cast("dict[str, str]", memory.get("source", {})), how.media, place)
     translations = {tag: _text(file, media) for tag, file in request.translations.items()}
     job = Job(media, _text(request.transcript, media) if request.transcript else None, translations)
@@ -49,6 +48,20 @@ def render(dub: Reviewed, pool: EnginePool, ears: Ears, how: Render | None = Non
     finally:
         store.close()
     return outcome
+
+
+def settings(dub: Reviewed, laid_over: Mapping[str, object] | None = None) -> tuple[Request, Loaded]:
+    """How a dub was made, and the settings with which it is made again. Raises BadInput where the project does not tell."""
+    from polydub import config
+
+    request = _request(dub, project.memory_of(dub.folder))
+    local = {"to": list(request.together or (dub.language,)), "output": str(dub.folder.absolute().parent)}
+    return request, config.load_from_process({**request.settings, **local, **(laid_over or {})})
+
+
+def store_of(loaded: Loaded) -> Path:
+    """Where the recordings are."""
+    return loaded.settings.store or loaded.settings.output / ".polydub"
 
 
 def features(dub: Reviewed) -> frozenset[str] | None:

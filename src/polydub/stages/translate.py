@@ -41,7 +41,7 @@ class Given:
     marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
 
 
-@stage("read-script", version=6)
+@stage("read-script", version=7)
 def read_script(work: Work, source: Source, texts: Texts, source_language: str, target: str) -> Given:
     """The script and the translations that were given as files or lie in the container as subtitle tracks."""
     from polydub.text.pairing import pair

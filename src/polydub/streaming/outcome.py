@@ -10,7 +10,8 @@ from polydub.types import Notice
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a stream left. `film`: the whole film, or None where only segments were wanted. `called`: calls that were made."""
+    """What a stream left. `film`: the whole film, or None where only segments were wanted. `called`: calls that were made.
+    `report`: what is said in it, line by line."""
 
     language: str
     playlist: Path
@@ -21,3 +22,4 @@ class Streamed:
     duration: float
     notices: tuple[Notice, ...]
     called: int
+    report: Path | None = None

@@ -125,11 +125,16 @@ class Reel:
             if late or (own and not rest and part.end - self._at > self._target):
                 break
             own.append(part)
+        if last and not self._parts and ready > self._first:  # nothing but sound is left
+            self._make(run, (), ready, self.manifest.duration)
+            return True
         everything = len(own) == len(self._parts)
         if not own or (not last and own[-1].end - self._at < SHORTEST_S):
             return False
         end = own[-1].end if everything else self._parts[len(own)].start
         until = ready if last and everything else min(_frames(end), ready)
+        if last and everything:
+            end = max(end, self.manifest.duration)  # the sound goes on when the picture has ended
         self._make(run, tuple(own), until, end)
         return True
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -32,9 +32,10 @@ from polydub.streaming.carry import Heard, Spoken
 from polydub.streaming.levels import Level
 from polydub.streaming.outcome import Streamed
 from polydub.streaming.pieces import Cutter, Piece
+from polydub.streaming.report import Account
 from polydub.streaming.segments import Done, Manifest, Reel, packets_of
 from polydub.streaming.sources import Film, Stores
-from polydub.types import Artifact, Progress, seconds
+from polydub.types import Artifact, Notice, Progress, Voice, seconds
 from polydub.wants import Wanted
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 AHEAD = 2  # pieces that wait between two threads
 _TICK_S = 0.2
+_SILENT = "silent-source"  # told of the stream when it is true of all pieces
 # settings that do not change what is made
 _PLACES = {"output", "store", "threads", "jobs", "models", "environments", "download", "offline", "strict", "idle_s", "stream"}
 
@@ -81,6 +83,7 @@ class _Item:
     film: Footage
     heard: Heard
     said: work.Performance | None = None
+    voices: Mapping[str, Voice] = field(default_factory=dict[str, Voice])
 
     @property
     def run(self) -> Run:
@@ -155,7 +158,9 @@ class _Stream:
         manifest = Manifest(key if film.key else "", source, self._target)
         self._reel = Reel(folder, manifest, loaded.settings.chunk_seconds, film.size)
         self._reel.note(film.notices)
+        self._account = Account(folder, self._target, film)
         self._result: Path | None = None
+        self._silent: list[Notice] | None = None
 
     def run(self, ears: Ears) -> Streamed:
         """Does it. Raises what stopped it, when everything that was finished can be played."""
@@ -173,6 +178,7 @@ class _Stream:
             finally:
                 self._end(intake, threads)
                 self._reel.close(*self._state(interrupted=interrupted))
+                self._account.close(self._reel.manifest)
         self._steps[-1].result()
         return self._streamed()
 
@@ -203,7 +209,8 @@ class _Stream:
         manifest, folder = self._reel.manifest, self._reel.folder
         counts = len(manifest.pieces), len(manifest.segments)
         files = folder / "index.m3u8", folder / "manifest.json", self._result
-        return Streamed(self._target, *files, *counts, manifest.duration, tuple(manifest.notices), self._called)
+        notices = tuple(manifest.notices)
+        return Streamed(self._target, *files, *counts, manifest.duration, notices, self._called, self._account.path)
 
     def _cutter(self, intake: Intake) -> Cutter:
         settings = self._loaded.settings
@@ -278,7 +285,7 @@ class _Stream:
                 self._reel.manifest.speakers.update(names)
                 if item.piece.number == 0:
                     self._first_made.clear()
-                self._put(self._said, replace(item, said=said))
+                self._put(self._said, replace(item, said=said, voices=before.voices))
         finally:
             self._put(self._said, None)
 
@@ -332,7 +339,10 @@ class _Stream:
         made = self._level.made.lufs
         manifest.loudness_lufs = round(made, 2) if made > -70 else None
         manifest.spoken = item.heard.language
-        self._reel.note(item.run.notices)
+        silent = [notice for notice in item.run.notices if notice.code == _SILENT]
+        self._reel.note([notice for notice in item.run.notices if notice not in silent])
+        self._silent = silent if self._silent is None else self._silent and silent
+        self._account.add(item.task, item.said, item.voices)
         cues = _cues(item.said.said, item.piece)
         self._reel.add(item.run, Done(item.piece, packets_of(item.run, sound.aac), cues), list(intake.parts()))
         if self._loaded.settings.stream == "final" and self._film.media is not None:
@@ -348,7 +358,7 @@ class _Stream:
 
     def _close_film(self, last: _Item) -> None:
         """What is done when all pieces are: the whole film, and a word about its loudness."""
-        self._reel.note(self._level.missed(last.want.mixing))
+        self._reel.note([*(self._silent or ()), *self._level.missed(last.want.mixing)])
         if self._loaded.settings.stream == "final":
             made = whole.start_film(last.task, last.film, self._whole, self._reel, self._film.media)
             self._result = made.result()

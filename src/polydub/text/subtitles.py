@@ -86,7 +86,7 @@ def parse_subtitles(data: bytes, suffix: str) -> Parsed:
     if name != "json":
         plain = [_said(cue) if cue.kind == "speech" and not cue.words else cue for cue in cues]
         if changed := sum(a.text != b.text for a, b in zip(cues, plain, strict=True)):
-            said = f"What {changed} cue(s) describe in brackets or stress by asterisks was taken out: it is not spoken"
+            said = f"{changed} cue(s) had descriptions in brackets or asterisks; these are left out, since nobody says them"
             notices += (Notice("descriptions-left-out", said, "info"),)
         cues = plain
     if timed:

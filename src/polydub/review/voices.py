@@ -1,0 +1,69 @@
+"""Names of voices, asked about before lines get them: a name that nobody knows is refused at once, not when it is to speak."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from pathlib import Path
+
+from polydub.choosing import Chooser
+from polydub.engines.pool import EnginePool, Tool
+from polydub.errors import BadSettings, EngineFailed, Missing, UnknownEngine, UnsupportedLanguage
+from polydub.project import memory_of
+from polydub.review import rendering
+from polydub.review.reading import Reviewed, state
+from polydub.runner import Run
+from polydub.store import Store
+from polydub.types import Part, Voice
+from polydub.voices import library, wishes
+
+
+def check_voices(dub: Reviewed, names: Collection[str], pool: EnginePool) -> str:
+    """Checks names of voices as the next render will understand them; why that could not be done, "" where it could.
+
+    Recordings, the voice library and what this dub has spoken with are looked at first; only for another name the speech
+    engine is opened, in `pool`. Raises: BadSettings for a name that nobody knows, with those that are near; BadInput.
+    """
+    clones = "clone" in (rendering.features(dub) or ())  # the name of a clone is no voice's
+    spoken = set[str]() if clones else {said.voice for said in state(dub).film.lines.values()}
+    asked = sorted({name for name in names if name} - spoken)
+    if not asked:
+        return ""
+    _, loaded = rendering.settings(dub)
+    home = loaded.settings.voices_home
+    with ExitStack() as stack:
+        store = Store(rendering.store_of(loaded))
+        stack.callback(store.close)
+        recorded, abroad = wishes.recorded(asked, home, store), wishes.meant(asked, home)
+        left = [name for name in asked if name not in recorded]
+        if not left:
+            return ""
+        run = stack.enter_context(Run(store, dub.folder, pool=pool))
+        kept = memory_of(dub.folder).get("engines", {}).get(dub.language, {})
+        try:
+            Chooser(loaded, dict(kept))(run, {"tts": dub.language})
+            for name in left:
+                _ask(run.tools["tts"], pool, Part("", dub.language, Voice("", abroad.get(name, name), dub.language)), home)
+        except (Missing, UnknownEngine, EngineFailed, UnsupportedLanguage) as error:
+            return f"nobody could ask the speech engine for {', '.join(left)}: {error.message}"
+    return ""
+
+
+def _ask(tool: Tool, pool: EnginePool, nothing: Part, home: Path) -> None:
+    """Raises BadSettings for a voice that the engine has not: it is to say nothing in it."""
+    name = nothing.voice.name
+    with pool.borrow(tool, 1) as tts:
+        if name in {voice.name for voice in tts.voices(nothing.language)}:
+            return
+        try:
+            tts.synthesize(nothing)
+        except BadSettings as error:
+            raise _explained(error, name, library.read(home)) from error
+
+
+def _explained(error: BadSettings, name: str, shelf: library.Library) -> BadSettings:
+    """What an engine says of a voice that it does not have, with the names of the library that are near."""
+    if not shelf.voices:
+        return error
+    near = shelf.nearest(name) or [voice.name for voice in shelf.voices[:8]]
+    return BadSettings(f"{error.message}, nor has the voice library", f"{error.hint}; in the library: {', '.join(near)}")
