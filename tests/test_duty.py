@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from time import sleep
 from typing import Any
 
 import pytest
 
 from polydub import config
 from polydub.choosing import Chooser, OtherEngine
-from polydub.duty import Duty, HandedOver, Resource, Slice, resource
+from polydub.duty import Duty, HandedOver, Resource, Share, Slice, resource
 from polydub.engines.pool import Tool
 from polydub.engines.tts import fake
 from polydub.errors import EngineFailed, Missing
@@ -158,19 +159,59 @@ def test_nobody_is_asked_before_the_slice_is_over(run: Callable[[Duty], Run]) ->
     assert not asked.is_set()
 
 
+@stage("slow-double")
+def slow_double(work: Work, number: int) -> int:
+    sleep(0.02)
+    return 2 * number
+
+
+def test_a_long_map_is_divided_where_others_are_idle_and_its_shares_make_each_call_once(run: Callable[[Duty], Run]) -> None:
+    asked = Event()
+    idle = lambda: 3 if asked.is_set() else 0  # noqa: E731
+    with pytest.raises(HandedOver) as over, run(Duty("cpu", slice=Slice(3, 0.0, asked.set, idle=idle))) as first:
+        first.map(slow_double, range(400))
+    assert over.value.divided is not None
+    map_, of = over.value.divided
+    assert of == 3
+    made = [first.counts["slow-double"].ran]
+    for place in range(of):
+        share = Share(map_, place, of)
+        with pytest.raises(HandedOver), run(Duty("cpu", share=share)) as one:
+            one.step(double, 1)
+        with pytest.raises(HandedOver), run(Duty("cpu", share=share)) as one:
+            one.map(slow_double, range(400))
+        made.append(one.counts["slow-double"].ran if place < of - 1 else 400 - sum(made))
+        assert share.met and made[-1] > 100
+    with run(Duty("cpu")) as last:
+        assert last.map(slow_double, range(400)) == tuple(range(0, 800, 2))
+    assert last.counts["slow-double"].remembered == 400 and sum(made) == 400
+
+
+def test_a_short_map_is_not_divided(run: Callable[[Duty], Run]) -> None:
+    with run(Duty("cpu", slice=Slice(1, 30.0, idle=lambda: 3))) as one:
+        assert len(one.map(double, range(200))) == 200
+
+
+def test_a_share_whose_map_is_not_there_makes_nothing(run: Callable[[Duty], Run]) -> None:
+    share = Share("another", 0, 2)
+    with pytest.raises(HandedOver), run(Duty("cpu", share=share)) as one:
+        one.map(double, range(5))
+    assert (ran(one.counts), share.met) == ((0, 0), False)
+
+
 def test_what_is_under_way_is_finished_before_a_run_hands_over(run: Callable[[Duty], Run]) -> None:
     begun, goes_on = Event(), Event()
 
     @stage("slow")
     def slow(work: Work, number: int) -> int:
         begun.set()
-        goes_on.wait(10)
+        goes_on.wait(60)
         work.progress(0.5)
         return number
 
     with pytest.raises(HandedOver), run(Duty("cpu")) as one:
         one.start(slow, 1)
-        begun.wait(10)
+        begun.wait(60)
         goes_on.set()
         raise HandedOver("gpu")
     assert one.counts["slow"].ran == 1

@@ -6,12 +6,14 @@ waits for a call that is another's to make; `HandedOver` tells whose. The comman
 
 from __future__ import annotations
 
+import hashlib
+import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from polydub.engines.base import Engine
 from polydub.engines.devices import CPU
@@ -23,11 +25,44 @@ OFTEN_S = 1.0  # nobody is asked more often whether somebody more urgent waits
 
 
 class HandedOver(Exception):
-    """No error: what comes next is done by a worker of this resource. What is finished is remembered."""
+    """No error: what comes next is done by a worker of this resource. What is finished is remembered.
 
-    def __init__(self, to: Resource) -> None:
+    Attributes: divided: the map whose calls so many workers shall make at once, one after the other would take long.
+    """
+
+    def __init__(self, to: Resource, divided: tuple[str, int] | None = None) -> None:
         super().__init__(f"handed over to a worker of {to}")
         self.to: Resource = to
+        self.divided = divided
+
+
+@dataclass
+class Share:
+    """The calls of one map that a worker makes, where several are at it.
+
+    Attributes: map: by `mark`. place: of this worker among them, from 0. of: how many they are. met: whether the run came to
+    the map.
+    """
+
+    map: str
+    place: int
+    of: int
+    met: bool = False
+
+
+def mark(keys: Sequence[str]) -> str:
+    """A map's, by the keys of its calls."""
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()
+
+
+class Keyed(Protocol):
+    """A call of a stage, known by its key."""
+
+    @property
+    def key(self) -> str: ...
+
+
+K = TypeVar("K", bound=Keyed)
 
 
 class Counted(Protocol):
@@ -51,13 +86,15 @@ def resource(tool: Tool | None) -> Resource:
 class Slice:
     """How long a worker works before it asks whether somebody more urgent waits: so many calls or seconds.
 
-    Attributes: ask: asks, without waiting for the answer. told: whether the answer has come, and is yes.
+    Attributes: ask: asks, without waiting for the answer. told: whether the answer has come, and is yes. idle: how many could
+    work at once instead, where nobody waits: asked once, then 0.
     """
 
     calls: int = 50
     seconds: float = 30.0
     ask: Callable[[], None] = lambda: None
     told: Callable[[], bool] = lambda: False
+    idle: Callable[[], int] = lambda: 0
     _made: int = 0
     _since: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -81,7 +118,7 @@ class Duty:
     has. pins: the engines that were chosen, by language and kind: {"choice", "device", "identity", "reason", "notices"},
     empty = none, "failed" = no choice could be made; and the languages that are finished: every step has the same. counts:
     stage -> (seconds, calls made) in all steps, by language. stays: on an accelerator work of the processor is done, too,
-    whatever comes. language: of the dub that is being made.
+    whatever comes. language: of the dub that is being made. share: no calls but these are made.
     """
 
     here: Resource
@@ -91,6 +128,7 @@ class Duty:
     slice: Slice = field(default_factory=Slice)
     stays: bool = False
     language: str = ""
+    share: Share | None = None
     _released: list[Tool] = field(default_factory=list[Tool])
     _summed: bool = False
 
@@ -103,9 +141,11 @@ class Duty:
         """Whether no further call shall be begun: somebody more urgent waits."""
         return self.slice.told()
 
-    def begin(self, tool: Tool | None, tools: Iterable[Tool]) -> None:
-        """Asked before calls are made. `tools`: engines of the run. Raises: HandedOver when they are another worker's; what
-        keeps an engine from working here that should."""
+    def begin(self, tool: Tool | None, tools: Iterable[Tool], keys: Sequence[str] = ()) -> None:
+        """Asked before calls of a map are made. `tools`: engines of the run. Raises: HandedOver when they are another worker's;
+        what keeps an engine from working here that should."""
+        if self.share and self.share.map != mark(keys):
+            raise HandedOver(self.here)
         needs = resource(tool)
         if tool is not None and tool.elsewhere is not None:
             if needs == self.here:
@@ -120,12 +160,29 @@ class Duty:
         """Whether an engine will be called that works on an accelerator."""
         return any(resource(tool) == "gpu" and not any(tool is one for one in self._released) for tool in tools)
 
-    def take_back(self, waiting: dict[Future[Any], Any]) -> HandedOver | None:
-        """Where somebody more urgent waits, calls that have not begun are not begun any more, and others go on with them."""
-        back = [future for future in waiting if future.cancel()] if self.ends else ()
+    def mine(self, missing: list[K], keys: Sequence[str]) -> tuple[list[K], HandedOver | None]:
+        """Those of a map's calls that are made here, and what is raised then, where others make the rest."""
+        if self.share and self.share.map == mark(keys):
+            self.share.met = True
+        if not self.share or not missing:
+            return missing, None
+        places = {key: at % self.share.of for at, key in enumerate(dict.fromkeys(keys))}
+        return [call for call in missing if places[call.key] == self.share.place], HandedOver(self.here)
+
+    def take_back(self, waiting: dict[Future[Any], Any], keys: Sequence[str], rate: float) -> HandedOver | None:
+        """Calls of a map that have not begun are not begun any more where somebody more urgent waits, or where several workers
+        could make them and more than a slice of them is left. `rate`: calls per second here, 0 = not known."""
+        divided: tuple[str, int] | None = None
+        if not self.ends:
+            slices = math.ceil(len(waiting) / (rate * max(self.slice.seconds, OFTEN_S))) if rate else 0
+            workers = min(self.slice.idle(), slices, len(waiting)) if waiting else 0
+            if workers < 2:
+                return None
+            divided = mark(keys), workers
+        back = [future for future in waiting if future.cancel()]
         for future in back:
             del waiting[future]
-        return HandedOver(self.here) if back else None
+        return HandedOver(self.here, divided) if back else None
 
     def release(self, tool: Tool) -> None:
         """The run will not call this engine again."""

@@ -253,9 +253,9 @@ class Run:
         self._add(stage, remembered=len(made) - len(missing))
         self.sink(Progress(stage.name, len(made) - len(missing), len(made), len(results)))
         given = 0
-        for key, result, told in self._make(stage, [replace(c, line=names.get(k)) for k, c in missing.items()], len(made)):
+        todo, keys = [replace(c, line=names.get(k)) for k, c in missing.items()], [call.key for call in made]
+        for key, result, told in self._make(stage, todo, keys):
             results[key], notices[key] = result, told
-            self._add(stage, ran=1)
             while given < len(made) and made[given].key in results:
                 yield results[made[given].key]
                 given += 1
@@ -275,7 +275,7 @@ class Run:
         if row and remembered:
             notices = NOTICES.validate_json(row.notices)
         else:
-            self._begin(stage)
+            self._begin(stage, (call.key,))
             self.sink(Progress(stage.name, 0, 100))
             with writing(target.parent):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -289,16 +289,16 @@ class Run:
         self._take_notices(number, notices)
         return target
 
-    def _make(self, stage: Stage[..., Any], missing: list[Call], total: int) -> Iterator[tuple[str, Any, tuple[Notice, ...]]]:
-        """Runs the calls that are not remembered, yields their results and remembers them in small groups.
-
-        Raises: HandedOver, when all that is under way is done, for those that are another worker's.
-        """
-        self._begin(stage, len(missing))
-        over: HandedOver | None = None
-        waiting = {self._threads.submit(self._once, call, alone=total == 1): call for call in missing}
+    def _make(self, stage: Stage[..., Any], missing: list[Call],
+              keys: Sequence[str]) -> Iterator[tuple[str, Any, tuple[Notice, ...]]]:  # fmt: skip
+        """Runs the calls of a map that are not remembered, yields their results and remembers them in small groups. Raises:
+        HandedOver, when all that is under way is done, for those that are another worker's; nothing is yielded then."""
+        self._begin(stage, keys if missing else ())
+        total, done = len(keys), (known := len(keys) - len(missing))
+        mine, over = self.duty.mine(missing, keys) if self.duty else (missing, None)
+        waiting = {self._threads.submit(self._once, call, alone=total == 1): call for call in mine}
         rows: list[Remembered] = []
-        committed, done = time.monotonic(), total - len(missing)
+        began = committed = time.monotonic()
         try:
             while waiting:
                 finished, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -306,14 +306,16 @@ class Run:
                 for future in finished:
                     result, notices = future.result()
                     rows.append(calls.row(waiting.pop(future), result, notices))
-                    # as the next run will read it: 40 for a float field would give later steps another key than 40.0
-                    yield rows[-1].key, stage.returns.validate_json(rows[-1].output), notices
+                    self._add(stage, ran=1)
+                    if not over:  # as the next run will read it: 40 for a float field would give steps another key than 40.0
+                        yield rows[-1].key, stage.returns.validate_json(rows[-1].output), notices
                 done += len(finished)
-                self.sink(Progress(stage.name, done, total, total - len(missing)))
+                self.sink(Progress(stage.name, done, total, known))
                 if rows and (not waiting or time.monotonic() - committed > COMMIT_S):
                     self.store.remember(rows)
                     rows, committed = [], time.monotonic()
-                over = (self.duty.take_back(waiting) if self.duty else None) or over
+                rate = (done - known) / max(time.monotonic() - began, 1e-6)
+                over = (self.duty.take_back(waiting, keys, rate) if self.duty else None) or over
         finally:
             for future, call in waiting.items():
                 if not future.cancel() and future.done() and not future.exception():
@@ -321,12 +323,13 @@ class Run:
             if rows:
                 self.store.remember(rows)
         if over:
+            self._add(stage, seconds=time.monotonic() - began)
             raise over
 
-    def _begin(self, stage: Stage[..., Any], calls: int = 1) -> None:
+    def _begin(self, stage: Stage[..., Any], keys: Sequence[str]) -> None:
         """Before calls are made. Raises: HandedOver where they are another worker's."""
-        if self.duty and calls:
-            self.duty.begin(self.tools[stage.engine] if stage.engine else None, tuple(self.tools.values()))
+        if self.duty and keys:
+            self.duty.begin(self.tools[stage.engine] if stage.engine else None, tuple(self.tools.values()), keys)
 
     def _once(self, call: Call, *, alone: bool) -> tuple[Any, tuple[Notice, ...]]:
         self.check()

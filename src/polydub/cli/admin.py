@@ -253,6 +253,31 @@ def _told(given: dict[str, Any], manifest: Manifest, said: str) -> int:
     return 0
 
 
+@admin.command()
+@click.option("--dry-run", is_flag=True, help="Change nothing; only say which jobs it would be.")
+@data_option
+@common
+def upgrade(dry_run: bool, **given: Any) -> int:
+    """Begin jobs anew that wait for workers of another version of polydub. What is finished is kept.
+
+    For the day when all workers are of this version: what the others left in the queues nobody else takes.
+    """
+
+    async def work(services: Services) -> Sequence[str]:
+        from polydub.server.upgrading import upgrade_beside
+
+        return await upgrade_beside(services, dry_run=dry_run)
+
+    found = _with_services(given, work)
+    if given["as_json"]:
+        output.result_json({"jobs": found})
+        return 0
+    for id_ in found:
+        output.result(output.clean(id_))
+    output.say(f"{len(found)} job{'s' * (len(found) != 1)} {'would be ' * dry_run}begun anew")
+    return 0
+
+
 def _with_services(given: dict[str, Any], work: Callable[[Services], Awaitable[Answer]]) -> Answer:
     """Does something with database and files, without making accounts."""
     needs_server()

@@ -35,9 +35,9 @@ class Hands:
     slice: tuple[int, float] = (50, 30.0)
 
     @property
-    def served(self) -> frozenset[str]:
-        """Queues whose work can be done here."""
-        return frozenset(self.queues) - {"gpu"} | self.offers
+    def served(self) -> Mapping[str, int]:
+        """Queues whose work can be done here, and how many steps of each at once."""
+        return {queue: self.slots[queue] for queue in sorted(frozenset(self.queues) - {"gpu"} | self.offers)}
 
 
 def hands_of(settings: ServerSettings, queues: Sequence[str] = QUEUES[1:]) -> Hands:

@@ -14,16 +14,18 @@ import logging
 import os
 import secrets as random
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, SetEnqueueOptions, SetWorkflowID
 from dbos import error as dbos_errors
 
 from polydub.config.server import ServerSettings
+from polydub.server import parts
 from polydub.server.contracts import OPEN, Event, JobRow, JobState, Records, Storage
 from polydub.server.db.records import now_utc
 from polydub.server.db.sql import sqlite_engine
@@ -32,8 +34,8 @@ from polydub.server.fetching import Fetcher
 from polydub.server.hands import APPLICATION, FILE, QUEUES, Hands, hands_of, hold, postgres
 from polydub.server.mending import ACTIVE, Mender, Past
 from polydub.server.requests import TooManyJobs
-from polydub.server.steps import WORKING, Others, Place, Steps, fail
-from polydub.server.sweeper import Member, Sweeper
+from polydub.server.steps import WORKING, Others, Place, Shares, Steps, fail
+from polydub.server.sweeper import Member, Sweeper, hand_back, stop_others, waiting
 from polydub.server.work import Crew, Message
 
 log = logging.getLogger(__name__)
@@ -75,20 +77,10 @@ async def step(call: dict[str, Any]) -> None:
     await _follow(await _settle(call, await _work(call)))
 
 
-async def _follow(call: dict[str, Any] | None) -> None:
-    if call is not None:
-        with SetWorkflowID(step_id(call)), SetEnqueueOptions(priority=call["priority"]):
-            await DBOS.enqueue_workflow_async(call["queue"], step, call)
-
-
-def step_id(call: Message) -> str:
-    """Of a step's workflow; the queue is in it, for those who find only the id."""
-    return f"{call['job']}/{call['attempt']}/{call['number']}-{call['queue']}"
-
-
-def queue_of(id_: str) -> str:
-    """The queue of a workflow."""
-    return id_.rpartition("-")[2] if id_.count("/") == 2 else "jobs"
+async def _follow(call: Message | None) -> None:
+    for each in parts.shares(call) if call is not None else ():
+        with SetWorkflowID(parts.id_of(each)), SetEnqueueOptions(priority=each["priority"]):
+            await DBOS.enqueue_workflow_async(each["queue"], step, dict(each))
 
 
 class Worker:
@@ -100,6 +92,7 @@ class Worker:
         self.steps = Steps(place, self.crews, hands)
         self.executor = f"{socket.gethostname()}-{os.getpid()}-{random.token_hex(4)}" if url else ALONE
         self.engine = None if url else sqlite_engine(place.folder / FILE)
+        self._at = "at:" + quote(f"{socket.gethostname()}:{place.folder.resolve()}")  # a comma would end it
         self.sweeper: Sweeper | None = None
         self.closing: list[Callable[[], Awaitable[None]]] = []
         self._home = asyncio.get_running_loop()
@@ -111,8 +104,8 @@ class Worker:
             raise RuntimeError("there is a worker in this process already")
         _HERE.append(self)
         if self.url:
-            member = Member(self.executor, self._hands.served)
-            self.sweeper = Sweeper(self.url, member, queue_of, self._give_up)
+            member = Member(self.executor, {**self._hands.served, self._at: 1})
+            self.sweeper = Sweeper(self.url, member, parts.queue_of, self._give_up)
             await asyncio.to_thread(self.sweeper.first_beat)
         await asyncio.to_thread(self._launch)  # from the thread of this loop DBOS would take the loop for its own
         if self.sweeper:
@@ -176,11 +169,10 @@ class Worker:
         if patience_s:
             await asyncio.wait({ending}, timeout=patience_s)
         self._closing = True
-        for crew in self.crews.values():
-            crew.kill()
+        await asyncio.gather(*(crew.close() for crew in self.crews.values()))
         await ending
         if self.url:
-            await asyncio.to_thread(self._hand_back)
+            await asyncio.to_thread(hand_back, self.url, self.executor, parts.queue_of)
         if self.sweeper:
             await asyncio.to_thread(self.sweeper.close)
         if self.engine is not None:
@@ -188,15 +180,6 @@ class Worker:
         _HERE.clear()
         for close in self.closing:
             await close()
-
-    def _hand_back(self) -> None:
-        client = _client(self.url)
-        try:
-            mine = client.list_workflows(status=["PENDING"], executor_id=self.executor, load_input=False, load_output=False)
-            for workflow in mine:
-                client.resume_workflow(workflow.workflow_id, queue_name=workflow.queue_name or queue_of(workflow.workflow_id))
-        finally:
-            client.destroy()
 
 
 def _says_more(record: logging.LogRecord) -> bool:
@@ -237,7 +220,7 @@ class DurableJobs(Past):
             "workflow_name": "step" if first else "job",
             "queue_name": first["queue"] if first else "jobs",
             "app_version": VERSION,
-            "workflow_id": step_id(first) if first else f"{row.id}/{row.attempt}",
+            "workflow_id": parts.id_of(first) if first else f"{row.id}/{row.attempt}",
             "priority": row.priority,
         }
         await self.client.enqueue_async(options, first or call)
@@ -285,6 +268,10 @@ class DurableJobs(Past):
     def listen(self, id_: str, after: int = 0) -> AsyncIterator[Event]:
         """See `Fanout.listen`."""
         return self.fanout.listen(id_, after)
+
+    async def tell(self, id_: str, kind: str, data: Mapping[str, Any]) -> Event:
+        """See `Fanout.tell`."""
+        return await self.fanout.tell(id_, kind, data)
 
     async def queue_depth(self) -> Mapping[str, int]:
         """Jobs that wait, by queue."""
@@ -343,10 +330,10 @@ async def start_jobs(kept: Kept, hands: Hands) -> DurableJobs:
     else:
         release = hold(kept.folder)
 
-        async def served() -> frozenset[str]:
-            return hands.served
+        async def served() -> Mapping[str, Sequence[int]]:
+            return {queue: (slots,) for queue, slots in hands.served.items()}
 
-        others = Others(served, _urgent)
+        others = Others(served, waiting)
         place = Place(kept.records, kept.storage, fanout, kept.folder, kept.now, others, Fetcher(kept))
         jobs.worker = Worker("", place, hands, jobs.gave_up)
         try:
@@ -373,23 +360,26 @@ async def open_worker(kept: Kept, hands: Hands) -> Worker:
     fanout = Fanout(kept.records)
     fanout.line = line = PostgresLine(url, fanout.give, fanout.resync)
 
-    async def served() -> frozenset[str]:
+    def sweeper() -> Sweeper:
         assert worker.sweeper is not None  # noqa: S101 - on Postgres there is one
-        return await asyncio.to_thread(worker.sweeper.offered)
+        return worker.sweeper
 
-    others = Others(served, _urgent, many=True)
+    async def served() -> Mapping[str, Sequence[int]]:
+        return await asyncio.to_thread(lambda: sweeper().offered())
+
+    async def ended(call: Message, told: Message) -> Sequence[Message]:
+        return await asyncio.to_thread(lambda: sweeper().share_ended(parts.group(call), call["share"]["place"], told))
+
+    async def gave_up(workflow: str) -> None:
+        await fail(kept.records, fanout, kept.now, workflow)
+        await stop_others(workflow)
+
+    others = Others(served, waiting, many=True, shares=Shares(ended, stop_others))
     place = Place(kept.records, kept.storage, fanout, kept.folder, kept.now, others, Fetcher(kept))
-    worker = Worker(url, place, hands, lambda workflow: fail(kept.records, fanout, kept.now, workflow))
+    worker = Worker(url, place, hands, gave_up)
     worker.closing.append(line.close)
     await worker.start()
     return worker
-
-
-async def _urgent(queue: str, priority: int) -> bool:
-    """Whether something waits that is more urgent."""
-    told: dict[str, Any] = {"status": "ENQUEUED", "load_input": False, "load_output": False}
-    waiting = await asyncio.to_thread(lambda: DBOS.list_workflows(queue_name=queue, **told))
-    return any((workflow.priority or 0) < priority for workflow in waiting)
 
 
 def _client(url: str) -> DBOSClient:

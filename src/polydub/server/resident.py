@@ -1,8 +1,9 @@
 """A process that works on jobs with engines kept loaded: `python -m polydub.server.resident`, started by `server.work`.
 
 It reads one task a line on stdin and answers with lines on the pipe that its stdout was: progress, notices, and at last a
-result, an error, or who goes on ("next"). A line {"yield": NAME} tells it that somebody more urgent waits. It leads a process
-group of its own, which is killed as a whole, by itself when stdin ends: its parent has gone.
+result, an error, or who goes on ("next"). A line {"yield": NAME} tells it that somebody more urgent waits, {"yield": NAME,
+"idle": N} that nobody does and N could be at the step at once. It leads a process group of its own, which is killed as a whole,
+by itself when stdin ends: its parent has gone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -27,12 +29,13 @@ from polydub.types import Progress
 
 if TYPE_CHECKING:
     from polydub.dubbing import Outcome
-    from polydub.duty import Duty
+    from polydub.duty import Duty, HandedOver
     from polydub.engines.pool import EnginePool
 
 log = logging.getLogger(__name__)
 EVERY_S = 0.5  # progress of one stage is told at most this often
 _YIELDS: set[str] = set()  # steps that somebody more urgent waits for
+_IDLE: dict[str, int] = {}  # steps that several could work on at once
 SHARE = 500  # of 1000: the system takes this process before the server where memory runs out
 
 Message = Mapping[str, Any]
@@ -74,17 +77,16 @@ class Dubber:
 
         folder = Path(message["folder"])
         job, values = requests.to_job(requests.read(message["request"]), folder)
-        host = {"output": str(folder / "output"), "store": message["store"], "threads": message["threads"], "download": "no"}
+        duty = part_of(message, tell)
+        output = folder / (f"output.{duty.share.place}" if duty and duty.share else "output")
+        host = {"output": str(output), "store": message["store"], "threads": message["threads"], "download": "no"}
         loaded = config.load_from_process(values | host)
         if self._pool is None:
             self._pool = EnginePool(loaded.settings.idle_s, loaded.settings.threads or len(os.sched_getaffinity(0)))
         passes = Throttle()
 
-        duty = part_of(message, tell)
-
         def progress(progress: Progress) -> None:
-            again = duty is not None and duty.made and 0 < progress.done == progress.remembered  # an earlier step has told it
-            if not again and passes(progress):
+            if not told_elsewhere(progress, duty) and passes(progress):
                 tell({"progress": {"stage": progress.stage, "done": progress.done, "total": progress.total}})
 
         def say(text: str) -> None:
@@ -100,8 +102,9 @@ class Dubber:
             outcomes = shared_store.until_whole(lambda: dub_film(job, loaded, pool, ears))
         except HandedOver as over:
             assert duty is not None  # noqa: S101 - without one nobody hands over
-            spent = message["part"]["spent"] + time.monotonic() - began
-            return {"next": {"queue": over.to, "pins": duty.pins, "counts": duty.counts, "spent": round(spent, 3)}}
+            if duty.share:
+                shutil.rmtree(output, ignore_errors=True)
+            return {"next": onward(over, duty, message["part"]["spent"] + time.monotonic() - began)}
         spent = float(message["part"]["spent"]) if message.get("part") else 0.0
         tell({"figures": figures(outcomes, spent + time.monotonic() - began)})
         dubs: list[dict[str, Any]] = []
@@ -117,15 +120,33 @@ class Dubber:
 
 def part_of(message: Message, tell: Tell) -> Duty | None:
     """Which calls this process makes, as "part" of a message tells: {"name", "here", "accelerated", "stays", "pins", "counts",
-    "calls", "seconds", "spent", "idle"}; None = all."""
-    from polydub.duty import Duty, Slice
+    "calls", "seconds", "spent", "idle", and of one that is divided "share"}; None = all."""
+    from polydub.duty import Duty, Share, Slice
 
     part: dict[str, Any] | None = message.get("part")
     if part is None:
         return None
     name = part["name"]
-    slice_ = Slice(part["calls"], part["seconds"], lambda: tell({"slice": name}), lambda: name in _YIELDS)
-    return Duty(part["here"], part["accelerated"], part["pins"], part["counts"], slice_, part["stays"])
+    slice_ = Slice(
+        part["calls"], part["seconds"], lambda: tell({"slice": name}), lambda: name in _YIELDS, lambda: _IDLE.pop(name, 0)
+    )
+    share = Share(**part["share"]) if "share" in part else None
+    return Duty(part["here"], part["accelerated"], part["pins"], part["counts"], slice_, part["stays"], share=share)
+
+
+def told_elsewhere(progress: Progress, duty: Duty | None) -> bool:
+    """Whether an earlier step has told it, or the first share tells it for all of them."""
+    if duty is None:
+        return False
+    return bool((duty.share and duty.share.place) or (duty.made and 0 < progress.done == progress.remembered))
+
+
+def onward(over: HandedOver, duty: Duty, spent: float) -> dict[str, Any]:
+    """What is told of a step that has handed over: see `parts.onward`."""
+    known = {"queue": over.to, "pins": duty.pins, "counts": duty.counts, "spent": round(spent, 3)}
+    if duty.share:
+        return known | {"ended": not duty.ends, "met": duty.share.met}
+    return known | ({"divided": dict(zip(("map", "of"), over.divided, strict=True))} if over.divided else {})
 
 
 def figures(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
@@ -171,6 +192,7 @@ def serve(tasks: Mapping[str, Task]) -> None:
             work = worker.submit(done, message)
             error = work.exception()
             _YIELDS.clear()
+            _IDLE.clear()
             if error is None:
                 result = work.result()
                 tell(result if "next" in result else {"result": result})
@@ -205,7 +227,11 @@ def unforeseen(error: BaseException) -> dict[str, Any]:
 def _listen(stdin: TextIO, lines: SimpleQueue[str]) -> None:
     for line in stdin:
         if line.startswith('{"yield"'):
-            _YIELDS.add(json.loads(line)["yield"])
+            told = json.loads(line)
+            if "idle" in told:
+                _IDLE[told["yield"]] = told["idle"]
+            else:
+                _YIELDS.add(told["yield"])
         else:
             lines.put(line)
     if os.getpgid(0) == os.getpid():

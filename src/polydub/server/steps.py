@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,16 +33,27 @@ WORKING: frozenset[JobState] = frozenset({"queued", "running"})
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Of divided steps. ended: keeps what became of one; what is known of all, in order. stop: ends the other workflows of the
+    attempt that a workflow belongs to."""
+
+    ended: Callable[[Message, Message], Awaitable[Sequence[Message]]]
+    stop: Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
 class Others:
     """What is known of all workers.
 
-    Attributes: served: queues whose work a live one does. urgent: whether on a queue something waits that is more urgent than
-    a priority. many: there may be more of them tomorrow.
+    Attributes: served: for each queue how many steps each live worker does at once; besides "at:..." for each folder they work
+    in. waiting: the priorities of what waits on a queue. many: there may be more of them tomorrow. shares: None = no step is
+    divided.
     """
 
-    served: Callable[[], Awaitable[frozenset[str]]]
-    urgent: Callable[[str, int], Awaitable[bool]]
+    served: Callable[[], Awaitable[Mapping[str, Sequence[int]]]]
+    waiting: Callable[[str], Awaitable[Sequence[int]]]
     many: bool = False
+    shares: Shares | None = None
 
 
 @dataclass(frozen=True)
@@ -170,17 +181,30 @@ class Steps:
         return parts.part(call, accelerated=await self._accelerated(row), slice_=self._hands.slice)
 
     def _asked(self, call: Message, resident: Resident, name: str) -> None:
-        """A step has had its share of time: if somebody more urgent waits, it is told so."""
+        """A step has had its slice: if somebody more urgent waits, or others are idle, it is told so."""
 
         async def answer() -> None:
-            priority, since = call["priority"], call["since"]
-            waits = self._crews[call["queue"]].waits(priority, since)
-            if waits or await self._place.others.urgent(call["queue"], priority):
+            priority, since, queue = call["priority"], call["since"], call["queue"]
+            waiting = await self._place.others.waiting(queue)
+            if self._crews[queue].waits(priority, since) or any(one < priority for one in waiting):
                 resident.say({"yield": name})
+            elif not waiting and (idle := await self._idle(call)):
+                resident.say({"yield": name, "idle": idle})
 
         task = asyncio.create_task(settled(answer()))
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
+
+    async def _idle(self, call: Message) -> int:
+        """How many could be at this step at once if it were divided; 0 = it shall not be: there is one worker, they do not
+        share what is finished, or a service sets how much it takes."""
+        if self._place.others.shares is None or call["queue"] == "net" or "share" in call or "whole" in call:
+            return 0
+        served = await self._place.others.served()
+        slots, folders = served.get(call["queue"], ()), [served[name] for name in served if name.startswith("at:")]
+        share = len(folders) == 1 or bool(shared_store.told(self._place.storage))
+        known = sum(map(len, folders)) >= len(slots)  # else one is too old to know of shares
+        return sum(slots) if share and known and len(slots) > 1 else 0
 
     async def _fetch(self, call: Message) -> Message:
         job, records = call["job"], self._place.records
@@ -238,11 +262,15 @@ class Steps:
 
     async def settle(self, call: Message, outcome: Message) -> Message | None:
         """Makes the end of a step known; the next step of the job, None after the last. Twice is as good as once."""
+        if "share" in outcome:
+            outcome = await self._joined(call, outcome["share"])
         if "next" in outcome:
             return await self._goes_on(call, outcome["next"])
         kind = next((kind for kind in _ENDS if kind in outcome), None)
         if kind is None:
             return None
+        if "share" in call:  # the others work in vain
+            await self._shares.stop(parts.id_of(call))
         records, job, to = self._place.records, call["job"], _ENDS[kind]
         row = await records.job(job)
         if row is None or row.attempt != call["attempt"]:
@@ -255,6 +283,16 @@ class Steps:
         data = outcome[kind] if kind == "error" else {"attempt": row.attempt, **outcome[kind]}
         await self._place.fanout.milestone(row, to, data)
         return None
+
+    @property
+    def _shares(self) -> Shares:
+        assert self._place.others.shares is not None  # noqa: S101 - else no step is divided
+        return self._place.others.shares
+
+    async def _joined(self, call: Message, share: Message) -> Message:
+        """The outcome of a divided step, for who has ended last."""
+        told = await self._shares.ended(call, share)
+        return parts.joined(call, told) if len(told) == call["divided"]["of"] else STALE
 
     async def _goes_on(self, call: Message, following: Message) -> Message | None:
         row = await self._place.records.job(call["job"])

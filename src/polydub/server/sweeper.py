@@ -7,14 +7,16 @@ him, and the memo keeps the first result.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient
@@ -23,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from polydub.server.db.sql import sqlite_engine
 from polydub.server.hands import APPLICATION, FILE
+from polydub.server.mending import ACTIVE
 
 log = logging.getLogger(__name__)
 DEAD_AFTER_S, PERIOD_S = 5.0, 1.0
@@ -32,6 +35,8 @@ RECOVERIES = 3  # of one workflow, before it is taken for what kills its workers
 _TABLES = (
     "create table if not exists polydub_heartbeat (id text primary key, seen double precision not null, offers text not null)",
     "create table if not exists polydub_recovery (id text primary key, times integer not null)",
+    "create table if not exists polydub_share (step text, place integer, told text not null, at double precision not null, "
+    "primary key (step, place))",
 )
 # A worker that is stopped in the middle of a round must not keep the lock from the others for ever.
 _NOT_FOR_EVER = "set local idle_in_transaction_session_timeout = '15s'"
@@ -39,6 +44,9 @@ _NOW = "extract(epoch from clock_timestamp())"  # the clock of the database: tho
 _BEAT = f"insert into polydub_heartbeat values (:me, {_NOW}, :offers) on conflict (id) do update set seen = {_NOW}"  # noqa: S608
 _SILENT = f"select id from polydub_heartbeat where seen < {_NOW} - :dead_after"  # noqa: S608
 _OFFERED = f"select offers from polydub_heartbeat where seen >= {_NOW} - :dead_after"  # noqa: S608
+_ENDED = f"insert into polydub_share values (:step, :place, :told, {_NOW}) on conflict do nothing"  # noqa: S608
+_TOLD = "select told from polydub_share where step = :step order by place"
+_OLD = f"delete from polydub_share where at < {_NOW} - 30 * 86400"  # noqa: S608
 _COUNT = (
     "insert into polydub_recovery values (:id, 1) on conflict (id) do update set times = polydub_recovery.times + 1 "
     "returning times"
@@ -58,10 +66,11 @@ class Swept:
 
 @dataclass(frozen=True)
 class Member:
-    """A worker. id: of its executor, new at each start. offers: what only some workers have, "gpu"."""
+    """A worker. id: of its executor, new at each start. offers: queues and how many steps of each it does at once, and "at:..."
+    for the folder it works in."""
 
     id: str
-    offers: frozenset[str] = frozenset()
+    offers: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -94,8 +103,8 @@ class Sweeper:
         """Before any work is taken: who dies between the two has work but no row. Raises: SQLAlchemyError."""
         with self._engine.begin() as connection:
             connection.execute(sa.text(f"select pg_advisory_xact_lock({LOCK})"))
-            for table in _TABLES:
-                connection.execute(sa.text(table))
+            for statement in (*_TABLES, _OLD):
+                connection.execute(sa.text(statement))
         self._beat()
 
     def start(self) -> None:
@@ -118,14 +127,27 @@ class Sweeper:
         self._engine.dispose()
 
     def _beat(self) -> None:
+        offers = ",".join(offer for offer, number in self._me.offers.items() for _ in range(number))
         with self._engine.begin() as connection:
-            connection.execute(sa.text(_BEAT), {"me": self._me.id, "offers": ",".join(sorted(self._me.offers))})
+            connection.execute(sa.text(_BEAT), {"me": self._me.id, "offers": offers})
 
-    def offered(self) -> frozenset[str]:
-        """What live workers have."""
+    def offered(self) -> dict[str, list[int]]:
+        """What live workers offer, and how much each of them."""
         with self._engine.begin() as connection:
             rows = connection.execute(sa.text(_OFFERED), {"dead_after": self._terms.dead_after_s}).scalars().all()
-        return frozenset(offer for row in rows for offer in row.split(",") if offer)
+        found: dict[str, list[int]] = {}
+        for row in rows:
+            for offer, number in Counter(str(row).split(",")).items():
+                found.setdefault(offer, []).append(number)
+        return found
+
+    def share_ended(self, step: str, place: int, told: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Keeps what became of a share of a step, the first time; gives what is kept of all its shares. Each is kept before it
+        looks, so that the last one sees all."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.text(_ENDED), {"step": step, "place": place, "told": json.dumps(told)})
+        with self._engine.begin() as connection:
+            return [json.loads(row) for row in connection.execute(sa.text(_TOLD), {"step": step}).scalars()]
 
     def _run(self) -> None:
         """Looks only after twice the limit of beats without a break: after an outage of the database, or a stop of this very
@@ -155,6 +177,8 @@ class Sweeper:
             if not connection.execute(sa.text(f"select pg_try_advisory_xact_lock({LOCK})")).scalar():
                 return
             silent = connection.execute(sa.text(_SILENT), {"dead_after": self._terms.dead_after_s}).scalars().all()
+            if silent:
+                self._forget(connection)
             for dead in silent:
                 moved = self._bury(connection, dead, given_up)
                 connection.execute(sa.text("delete from polydub_heartbeat where id = :dead"), {"dead": dead})
@@ -165,20 +189,65 @@ class Sweeper:
         for id_ in given_up:
             self._give_up(id_)
 
-    def _bury(self, connection: sa.Connection, dead: str, given_up: list[str]) -> int:
+    def _forget(self, connection: sa.Connection) -> None:
+        """The counts of workflows that have ended: there is nobody left whom they could kill."""
+        ids = connection.execute(sa.text("select id from polydub_recovery")).scalars().all()
+        if not ids:
+            return
+        going = self._looker.list_workflows(workflow_ids=list(ids), status=ACTIVE, load_input=False, load_output=False)
+        for ended in set(ids) - {workflow.workflow_id for workflow in going}:
+            connection.execute(sa.text("delete from polydub_recovery where id = :id"), {"id": ended})
+
+    @property
+    def _looker(self) -> DBOSClient:
         if self._client is None:
             self._client = DBOSClient(system_database_url=self._url, system_database_pool_size=1, retry_connection_errors=False)
-        lost = self._client.list_workflows(status=["PENDING"], executor_id=dead, load_input=False, load_output=False)
+        return self._client
+
+    def _bury(self, connection: sa.Connection, dead: str, given_up: list[str]) -> int:
+        lost = self._looker.list_workflows(status=["PENDING"], executor_id=dead, load_input=False, load_output=False)
         for workflow in lost:
             id_ = workflow.workflow_id
             if connection.execute(sa.text(_COUNT), {"id": id_}).scalar_one() > RECOVERIES:
-                self._client.cancel_workflow(id_)
+                self._looker.cancel_workflow(id_)
                 given_up.append(id_)
                 self.swept.given_up += 1
             else:
-                self._client.resume_workflow(id_, queue_name=workflow.queue_name or self._queue_of(id_))
+                self._looker.resume_workflow(id_, queue_name=workflow.queue_name or self._queue_of(id_))
                 self.swept.given_back += 1
         return len(lost)
+
+
+async def waiting(queue: str) -> Sequence[int]:
+    """The priorities of what waits on a queue."""
+    told: dict[str, Any] = {"status": "ENQUEUED", "load_input": False, "load_output": False}
+    found = await asyncio.to_thread(lambda: DBOS.list_workflows(queue_name=queue, **told))
+    return [workflow.priority or 0 for workflow in found]
+
+
+async def stop_others(id_: str) -> None:
+    """Ends what else is done in the attempt of a workflow."""
+
+    def stop() -> None:
+        attempt = "/".join(id_.split("/")[:2]) + "/"
+        found = DBOS.list_workflows(workflow_id_prefix=attempt, status=ACTIVE, load_input=False, load_output=False)
+        DBOS.cancel_workflows([one.workflow_id for one in found if one.workflow_id != id_])
+
+    await asyncio.to_thread(stop)
+
+
+def hand_back(url: str, executor: str, queue_of: Callable[[str], str]) -> None:
+    """Gives what a worker that ends was at back to its queues; where the database is away, the others see that he is dead."""
+    try:
+        client = DBOSClient(system_database_url=url, application_name=APPLICATION, retry_connection_errors=False)
+        with ExitStack() as stack:
+            stack.callback(client.destroy)
+            mine = client.list_workflows(status=["PENDING"], executor_id=executor, load_input=False, load_output=False)
+            for workflow in mine:
+                id_ = workflow.workflow_id
+                client.resume_workflow(id_, queue_name=workflow.queue_name or queue_of(id_))
+    except (SQLAlchemyError, dbos_errors.DBOSException) as error:
+        log.warning("what this worker was at is not handed back: %s", error)
 
 
 @asynccontextmanager

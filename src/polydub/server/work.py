@@ -39,6 +39,7 @@ class Resident:
     def __init__(self, program: Sequence[str]) -> None:
         self._program = program
         self._process: asyncio.subprocess.Process | None = None
+        self._over = False
 
     async def run(self, task: Message, hear: Hear) -> Message:
         """The last message of a task, which holds "result", "error" or "next"; `hear` gets those before it.
@@ -70,6 +71,8 @@ class Resident:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     async def _started(self) -> asyncio.subprocess.Process:
+        if self._over:
+            raise Died(-signal.SIGKILL)
         if self._process is None or self._process.returncode is not None:
             pipe = asyncio.subprocess.PIPE
             self._process = await asyncio.create_subprocess_exec(
@@ -91,6 +94,13 @@ class Resident:
             if process.stdin:
                 process.stdin.close()
 
+    async def end(self) -> None:
+        """Ends it for good, whatever it does, and waits until it has ended."""
+        process, self._over = self._process, True
+        self.kill()
+        if process is not None:
+            await process.wait()
+
 
 @dataclass(order=True)
 class _Waiting:
@@ -108,6 +118,7 @@ class Crew:
         self._busy: set[Resident] = set()
         self._queue: list[_Waiting] = []
         self._numbers = itertools.count()
+        self._over = False
 
     @property
     def busy(self) -> int:
@@ -147,7 +158,7 @@ class Crew:
             self._back(resident)
 
     def _next(self) -> None:
-        while self._queue and len(self._busy) < self.slots:
+        while self._queue and len(self._busy) < self.slots and not self._over:
             turn = heapq.heappop(self._queue).turn
             if not turn.cancelled():
                 resident = self._taken()
@@ -172,14 +183,14 @@ class Crew:
         self._idle = [(other, timer) for other, timer in self._idle if other is not resident]
         resident.kill()
 
-    def kill(self) -> None:
-        """Ends all of them, whatever they do."""
-        for resident, timer in self._idle:
+    async def close(self) -> None:
+        """Ends all of them for good, whatever they do, and waits until they have ended. Who waits for a turn gets none."""
+        self._over = True
+        for _, timer in self._idle:
             timer.cancel()
-            resident.kill()
+        residents = [*self._busy, *(resident for resident, _ in self._idle)]
         self._idle.clear()
-        for resident in self._busy:
-            resident.kill()
+        await asyncio.gather(*(resident.end() for resident in residents))
 
 
 async def persistent(resident: Resident, task: Message, hear: Hear) -> Message:

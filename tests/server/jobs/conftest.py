@@ -31,3 +31,11 @@ def film(clip: Callable[..., Path]) -> Callable[..., dict[str, Any]]:
         }
 
     return make
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The folder of a server, which is there."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder

@@ -21,18 +21,23 @@ from polydub.engines.tts import fake as tts
 
 HOME = Path(os.environ["DIVIDED_HOME"])
 
-def note(engine, text, device):
-    told = {"engine": engine, "text": text, "device": device, "host": os.environ.get("DIVIDED_HOST", ""), "at": time.time()}
+def note(engine, text, device, rate=1.0):
+    told = {"engine": engine, "text": text, "rate": rate, "device": device, "at": time.time()}
+    told["host"] = os.environ.get("DIVIDED_HOST", "")
     with (HOME / "calls.txt").open("a") as log:
         log.write(json.dumps(told) + "\\n")
     for gate in HOME.glob(f"hold-{engine}-*"):
         while gate.exists() and gate.read_text() in text:
             time.sleep(0.02)
+    for wrong in HOME.glob(f"fail-{engine}-*"):
+        if wrong.read_text() in text:
+            raise RuntimeError("the voice is hoarse")
 
 class Speech(tts.FakeSpeech):
     device = "cpu"
     def synthesize(self, part):
-        note("carded", part.text, self.device)
+        note("carded", part.text, self.device, part.rate)
+        time.sleep(float((HOME / "pace").read_text() or 0) if (HOME / "pace").exists() else 0)
         return super().synthesize(part)
 
 @contextmanager
@@ -99,6 +104,18 @@ def hold(folder: Path, engine: str, text: str) -> Path:
     gate = folder / "home" / f"hold-{engine}-{text}"
     gate.write_text(text, encoding="utf-8")
     return gate
+
+
+def pace(folder: Path, seconds: float) -> None:
+    """From now on every line takes so long to speak."""
+    new = folder / "home" / "new-pace"
+    new.write_text(str(seconds), encoding="ascii")
+    new.replace(folder / "home" / "pace")
+
+
+def fail(folder: Path, engine: str, text: str) -> None:
+    """Calls of an engine with this text fail."""
+    (folder / "home" / f"fail-{engine}-{text}").write_text(text, encoding="utf-8")
 
 
 def queues(data: Path, job: str) -> list[str]:

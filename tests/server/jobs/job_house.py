@@ -93,7 +93,8 @@ def alive(pid: int) -> bool:
 
 def hands(slots: int = 2, program: Sequence[str] = RESIDENT) -> Hands:
     """Of a worker with the resident above."""
-    return Hands(slots={"cpu": slots, "gpu": 1, "net": 1}, program=program, threads=1)
+    slice_s = float(os.environ.get("JOB_SLICE_S", "30"))
+    return Hands(slots={"cpu": slots, "gpu": 1, "net": 1}, program=program, threads=1, slice=(50, slice_s))
 
 
 def settings(folder: Path, url: str = "", **more: Any) -> ServerSettings:

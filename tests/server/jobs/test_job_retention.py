@@ -61,7 +61,10 @@ def test_the_command_forgets_beside_a_server_that_runs_and_one_that_does_not(tmp
             await sweep_beside(beside)
             assert await jobs.ended(now() + timedelta(days=1)) == []
             await jobs.cancel("open")
-            assert await sweep_beside(replace(beside, folder=tmp_path / "other")) is not None
+            await until(lambda: _workflows(jobs, 1))
+            gone = await sweep_beside(replace(beside, folder=tmp_path / "other"))
+            assert {(each.what, each.name) for each in gone} == {("events", "open")}, "a folder without queues has none to tidy"
+            assert await _workflows(jobs, 1), "and those of another folder are left alone"
 
     asyncio.run(main())
 

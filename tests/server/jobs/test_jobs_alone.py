@@ -18,19 +18,12 @@ from job_house import Server, alive, ended, house, lay_traps, notes, now, odd, r
 from polydub.errors import Busy
 from polydub.server.contracts import JobRow
 from polydub.server.db import open_records
-from polydub.server.jobs import queue_of, step_id
+from polydub.server.parts import id_of, queue_of
 from polydub.server.requests import TooManyJobs
 from polydub.server.work import Crew
 from small_dubs import small_disk
 
 Film = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    return folder
 
 
 def digests(folder: Path, job: str) -> Mapping[str, str]:
@@ -207,7 +200,7 @@ def test_a_second_process_is_refused_the_folder(data: Path) -> None:
 
 def test_the_queue_of_a_workflow_stands_in_its_id() -> None:
     call = {"job": "a-b_c", "attempt": 2, "number": 1, "queue": "gpu"}
-    assert (queue_of(step_id(call)), queue_of("a-b_c/2")) == ("gpu", "jobs")
+    assert (queue_of(id_of(call)), queue_of("a-b_c/2")) == ("gpu", "jobs")
 
 
 @pytest.fixture
@@ -302,7 +295,7 @@ def test_of_a_crew_no_more_work_at_once_than_it_has_slots() -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert (most, crew.busy) == (2, 0)
-        async with asyncio.timeout(1), crew.resident(1):
+        async with asyncio.timeout(60), crew.resident(1):
             pass
 
     asyncio.run(main())

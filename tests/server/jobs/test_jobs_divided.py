@@ -27,13 +27,6 @@ FAR = {"tts": "carded", "mt": "afar"}
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """`house(data)` -> jobs of a process with the engines of the package; `gpu=True`: and with a card."""
     for name, value in installed(tmp_path).items():

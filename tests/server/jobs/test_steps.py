@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,13 @@ from polydub.server.fanout import Fanout
 from polydub.server.fetching import Fetcher
 from polydub.server.hands import Hands
 from polydub.server.jobs import Kept
-from polydub.server.steps import STALE, Others, Place, Steps
+from polydub.server.steps import STALE, Others, Place, Shares, Steps
 from polydub.server.storage import LocalStorage
 from polydub.server.work import Message
 
 
-async def nobody_waits(queue: str, priority: int) -> bool:
-    return False
+async def nobody_waits(queue: str) -> Sequence[int]:
+    return ()
 
 
 class Endless(Steps):
@@ -41,8 +43,8 @@ async def steps_of(folder: Path, kind: type[Steps] = Steps, *, many: bool = Fals
     told = settings(folder)
     records, storage, hands = await open_records(told, folder), LocalStorage(folder / "files"), Hands()
 
-    async def served() -> frozenset[str]:
-        return hands.served
+    async def served() -> Mapping[str, Sequence[int]]:
+        return {queue: (slots,) for queue, slots in hands.served.items()}
 
     kept = Kept(told, records, storage, folder)
     others = Others(served, nobody_waits, many)
@@ -79,8 +81,46 @@ def test_an_attempt_that_ends_late_does_not_hide_the_next_one(tmp_path: Path) ->
         assert await first == STALE
         steps.gates[2].set()
         steps.stop("one")
-        done, _ = await asyncio.wait({second}, timeout=5)
+        done, _ = await asyncio.wait({second}, timeout=60)
         await records.close()
         assert done and second.result() == STALE
+
+    asyncio.run(main())
+
+
+TWO = {"cpu": [2, 1], "gpu": [1, 1], "net": [4, 4]}
+
+
+@pytest.mark.parametrize(
+    ("call", "served", "idle"),
+    [
+        ({"queue": "gpu"}, {**TWO, "at:a": [1, 1]}, 2),
+        ({"queue": "cpu"}, {**TWO, "at:a": [1, 1]}, 3),
+        ({"queue": "cpu"}, {**TWO, "at:a": [1], "at:b": [1]}, 0),  # two folders, and no bucket
+        ({"queue": "cpu"}, {**TWO, "at:a": [1]}, 0),  # one does not know of shares
+        ({"queue": "cpu"}, {"cpu": [2], "at:a": [1, 1]}, 0),
+        ({"queue": "net"}, {**TWO, "at:a": [1, 1]}, 0),
+        ({"queue": "gpu", "whole": True}, {**TWO, "at:a": [1, 1]}, 0),
+        ({"queue": "gpu", "share": {}}, {**TWO, "at:a": [1, 1]}, 0),
+    ],
+)
+def test_a_step_is_divided_only_among_workers_that_share_what_is_finished(
+    tmp_path: Path, call: Message, served: Mapping[str, Sequence[int]], idle: int
+) -> None:
+    async def known() -> Mapping[str, Sequence[int]]:
+        return served
+
+    async def ended(call: Message, told: Message) -> Sequence[Message]:
+        return ()
+
+    async def stop(workflow: str) -> None:
+        pass
+
+    async def main() -> None:
+        steps, records = await steps_of(tmp_path)
+        others = Others(known, nobody_waits, True, Shares(ended, stop))
+        found = Steps(replace(steps._place, others=others), {}, Hands())
+        await records.close()
+        assert await found._idle(call) == idle
 
     asyncio.run(main())
