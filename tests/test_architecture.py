@@ -85,7 +85,7 @@ ROOMS: Mapping[str, set[str]] = {
     "voices": CORE | {"media", "engines.base", "work", "runner", "wants", "store", "project", "voices.api"},
     "voices.api": WHOLE,  # functions for programs, which nothing here but the package itself imports
     "report": CORE | {"media", "wants"},
-    "report.files": STORY | {"", "report", "pipeline"},
+    "report.files": STORY | {"", "engines.base", "report", "pipeline", "speaking"},
     "evaluate": CORE | {"media", "report"},
     "sample": CORE | {"media", "engines.base", "engines", "engine"},
     "choosing": STORY | {"engines.base", "config", "models", "calls", "duty"},
@@ -97,7 +97,7 @@ ROOMS: Mapping[str, set[str]] = {
     "matching": STORY | {"engines.base"},
     "casting": STORY | {"engines.base", "listening", "matching"},
     "remembering": STORY | {"engines.base", "casting", "config"},
-    "portraying": STORY | {"engines.base", "choosing", "config", "dubbing", "listening"},
+    "portraying": STORY | {"engines.base", "choosing", "config", "dubbing", "listening", "remembering"},
     "acting": STORY | {"engines.base", "listening", "slowing"},
     "mixing": STORY | {"engines.base", "listening"},
     "slowing": STORY | {"engines.base", "listening", "overlay", "speaking"},
@@ -142,8 +142,9 @@ ROOMS: Mapping[str, set[str]] = {
     "standalone": STORY | {"engines.base", "choosing", "config", "listening", "mixing", "pipeline", "dubbing", "report"},
     "aloud": STORY | {"engines.base", "choosing", "config", "dubbing", "matching"},
     "batch": STORY | {"engines.base", "config", "dubbing", "report"},
-    "review": STORY | {"engines.base", "config", "edits", "overlay", "pipeline", "dubbing", "report", "request", "spoken"},
-    "streaming": WHOLE | {"engines.base", "calls", "captioning", "slowing"},
+    "review": STORY
+    | {"engines.base", "choosing", "config", "edits", "overlay", "pipeline", "dubbing", "report", "request", "spoken"},
+    "streaming": WHOLE | {"engines.base", "calls", "captioning", "report", "report.files", "slowing"},
     **dict.fromkeys(("", "server", "serverless"), WHOLE | {"duty", "engines.base", "inspecting"}),
     "cli": WHOLE | {"engines.base", "inspecting", "server"},
 }

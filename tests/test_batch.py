@@ -79,7 +79,7 @@ def studio(tmp_path: Path) -> Studio:
 
 
 def test_so_many_films_are_at_work_at_once_and_rows_keep_their_order(studio: Studio) -> None:
-    meet = threading.Barrier(2, timeout=20)
+    meet = threading.Barrier(2, timeout=60)
     tasks = [studio.task(name) for name in "abcd"]
     rows = studio.run(tasks, lambda job, pool, ears: meet.wait() and None, jobs=2)
     assert [row.task for row in rows] == tasks
@@ -99,7 +99,7 @@ def test_one_after_the_other_unless_told(studio: Studio) -> None:
 def test_threads_are_shared_by_the_films_at_work_and_not_multiplied(
     studio: Studio, jobs: int, threads: int, shares: list[int]
 ) -> None:
-    meet = threading.Barrier(jobs, timeout=20)
+    meet = threading.Barrier(jobs, timeout=60)
     studio.run(
         [studio.task(str(n)) for n in range(len(shares))],
         lambda job, pool, ears: meet.wait() and None,
@@ -142,7 +142,7 @@ def test_who_waits_hears_of_each_film_as_it_ends(studio: Studio) -> None:
 
     def dub(job: Job, pool: EnginePool, ears: Ears) -> None:
         if job.media.stem == "slow":
-            assert first.wait(20)
+            assert first.wait(60)
 
     def told(row: Row) -> None:
         heard.append(row.task.job.media.stem)
@@ -173,7 +173,7 @@ class TestFolders:
 
         def dub(job: Job, pool: EnginePool, ears: Ears) -> None:
             if job.media.parent.name == "a":
-                assert gate.wait(20)  # the second one comes first
+                assert gate.wait(60)  # the second one comes first
             store = Store(studio.folder / "Output/.polydub")
             with open_project(studio.folder / "Output", job.media, store.adopt(job.media), lambda text: None) as project:
                 folders[job.media.parent.name] = project.folder.name
@@ -216,7 +216,7 @@ class TestStopping:
             with pytest.raises(Stopped) as caught:
                 studio.run(
                     [studio.task("a"), studio.task("deaf")],
-                    lambda job, pool, ears: job.media.stem == "deaf" and over.wait(20) and None,
+                    lambda job, pool, ears: job.media.stem == "deaf" and over.wait(60) and None,
                     told,
                     jobs=2,
                 )
@@ -244,7 +244,7 @@ class TestChecking:
 
 
 def test_an_engine_without_a_limit_takes_a_call_for_each_thread_of_the_batch(tmp_path: Path) -> None:
-    meet = threading.Barrier(2, timeout=20)
+    meet = threading.Barrier(2, timeout=60)
 
     @contextmanager
     def load(options: Any, weights: Any, device: str) -> Any:
@@ -261,7 +261,7 @@ def test_an_engine_without_a_limit_takes_a_call_for_each_thread_of_the_batch(tmp
     other = threading.Thread(target=use)
     other.start()
     use()
-    other.join(20)
+    other.join(60)
     pool.close()
 
 

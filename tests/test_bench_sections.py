@@ -33,6 +33,14 @@ def at_work_in(folder: Path) -> list[int]:
     return found
 
 
+def nothing_works_in(folder: Path) -> bool:
+    """Whether it comes to that within a minute: what is killed ends a little later."""
+    end = time.monotonic() + 60
+    while at_work_in(folder) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not at_work_in(folder)
+
+
 def test_help_lists_every_section_of_the_server_and_a_name_for_all_of_them(tmp_path: Path) -> None:
     told = subprocess.run(command(tmp_path, "--help"), capture_output=True, text=True, check=True).stdout
     words = told.replace(",", " ").replace(";", " ").split()
@@ -72,7 +80,7 @@ def test_sections_of_the_server_run_with_a_small_load_and_leave_only_what_is_ask
     assert {group.split(",")[0] for group in figures} == {"Uploads to the server", "Speech through the server"}
     assert all(figure["median"] >= 0 and (figure["met"] is None) == (not figure["limits"]) for figure in flat)
     assert all(f"| {figure['name']}" in done.stdout for figure in flat)
-    assert not (tmp_path / "work" / "run").exists() and not at_work_in(tmp_path)
+    assert not (tmp_path / "work" / "run").exists() and nothing_works_in(tmp_path)
 
 
 @pytest.mark.slow
@@ -86,6 +94,6 @@ def test_what_is_interrupted_leaves_neither_processes_nor_folders(tmp_path: Path
             time.sleep(0.05)  # until the server has a resident
         assert len(at_work_in(tmp_path)) >= 2
         os.kill(running.pid, how)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=120)
     assert running.returncode == 130 and b"Traceback" not in said
-    assert not at_work_in(tmp_path) and not (tmp_path / "run").exists()
+    assert nothing_works_in(tmp_path) and not (tmp_path / "run").exists()

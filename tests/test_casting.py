@@ -110,6 +110,15 @@ def test_a_recording_is_cloned_where_the_engine_can(room: Room, who: str) -> Non
     assert not room.notices
 
 
+def test_the_folder_of_a_voice_goes_by_its_name_even_where_the_engine_has_one_of_that_name(room: Room) -> None:
+    wish = Voicing("match", {"*": "/jobs/1/voice"}, {"/jobs/1/voice": carter(room)}, called={"/jobs/1/voice": "one"})
+    cast = room.cast(CLONER, wish)
+    assert cast.casting.voices["ANNA"] == Voice("cloner", "one", "es", "one", references=carter(room))
+    assert cast.reasons["BOB"] == "wished: cloned from one"
+    room.cast(BOOTH, wish)
+    assert "takes the place of one" in room.notices["not-cloned"]
+
+
 def test_where_it_cannot_the_nearest_voice_is_matched_and_never_called_cloned(room: Room) -> None:
     cast = room.cast(BOOTH, Voicing("preset", {"ANNA": "Carter"}, {"Carter": carter(room)}))
     assert names(cast)["ANNA"] == "large" and abs(cast.casting.voices["ANNA"].settings["hz"] - 115) < 15

@@ -306,7 +306,7 @@ def test_pieces_are_told_as_they_come(bench: Bench) -> None:
         """Goes on after the first piece only when somebody has seen it."""
 
         def transcribe(self, speech: Audio, language: str | None) -> Iterator[Segment]:
-            assert next(calls) == 0 or seen_one.wait(30), "the first piece was kept back until all were there"
+            assert next(calls) == 0 or seen_one.wait(60), "the first piece was kept back until all were there"
             yield Segment(0.1, speech.duration - 0.1, text="Words.")
 
     with bench.run({"vad": SILERO, "asr": short(engine("asr", Waiting()))}, jobs=1) as run:

@@ -346,7 +346,7 @@ def test_one_text_delivered_to_two_places_lies_at_both(shop: Shop) -> None:
 
 
 def test_handles_overlap(shop: Shop) -> None:
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=60)
 
     @stage("meet")
     def meet(work: Work, name: str) -> str:
@@ -513,13 +513,15 @@ def test_when_one_item_fails_the_finished_ones_are_kept(shop: Shop) -> None:
 
     def fails(text: str) -> None:
         if text == "bad":
-            finished.wait(20)
-            time.sleep(0.05)
+            finished.wait(60)
             raise RuntimeError("odd")
-        finished.set()
+
+    def heard(progress: Progress) -> None:
+        if progress.done:
+            finished.set()
 
     booth = Booth(fails)
-    with shop.run(How(jobs=2)) as run, pytest.raises(EngineFailed):
+    with shop.run(How(jobs=2, sink=heard)) as run, pytest.raises(EngineFailed):
         run.tools["tts"] = booth.tool()
         run.map(say, ["bad", "good"])
     booth.fails, booth.asked = lambda text: None, []
@@ -568,7 +570,7 @@ def test_an_error_stops_the_steps_that_run_beside_it(shop: Shop) -> None:
 
     with pytest.raises(BadInput), shop.run(How(jobs=2)) as run:
         run.start(endless)
-        assert began.wait(20)
+        assert began.wait(60)
         run.step(refuse, "milk")
 
 
@@ -750,7 +752,7 @@ def test_flow_yields_each_result_in_order_before_the_last_is_made(shop: Shop) ->
     @stage("slow")
     def slow(work: Work, number: int) -> int:
         if number == 3:
-            assert last.wait(10)
+            assert last.wait(60)
         return 10 * number
 
     with shop.run(How(jobs=2)) as run:
@@ -779,7 +781,7 @@ def test_start_map_does_not_wait(shop: Shop) -> None:
 
     @stage("patient")
     def patient(work: Work, number: int) -> int:
-        assert free.wait(10)
+        assert free.wait(60)
         return number + 1
 
     with shop.run(How(jobs=2)) as run:

@@ -196,17 +196,22 @@ def _wishes(scene: _Scene, known: Mapping[str, Recalled]) -> dict[str, _Wish]:
     given = {name.casefold(): (name, files) for name, files in voicing.given.items()}
     for name in scene.names:
         if wish := voicing.voices.get(name):
-            wishes[name] = _Wish(wish, "wished", voicing.recorded.get(wish, ()))
+            wishes[name] = _named(wish, voicing)
         elif name.casefold() in given:
             wishes[name] = _Wish(given[name.casefold()][0], "recording given", given[name.casefold()][1], meant=True)
         elif wish := voicing.voices.get("*"):
-            wishes[name] = _Wish(wish, "wished", voicing.recorded.get(wish, ()))
+            wishes[name] = _named(wish, voicing)
         elif name in known:
             if remembered := _remembered(known[name], voicing):
                 wishes[name] = remembered
         elif voicing.mode == "single":
             wishes[name] = _Wish("", "by --voice-mode single")
     return wishes
+
+
+def _named(wish: str, voicing: Voicing) -> _Wish:
+    """The wish that a name is; a folder goes by the name of its voice, whatever its place on this host and the engine's own."""
+    return _Wish(voicing.called.get(wish, wish), "wished", voicing.recorded.get(wish, ()), meant=wish in voicing.called)
 
 
 def _remembered(one: Recalled, voicing: Voicing) -> _Wish | None:

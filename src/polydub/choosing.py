@@ -70,6 +70,13 @@ class Chooser:
                 raise row
             self._use(run, kind, wants.get(kind, registry.UNKNOWN), row)
 
+    def check(self, run: Run, wants: Mapping[Kind, str]) -> None:
+        """Raises what a call would, where nothing can be fetched; puts nothing into the run."""
+        self._held = run.held_mib
+        for row in self._all(wants).values():
+            if isinstance(row, LackingWeights):
+                raise row
+
     def listener(self, run: Run, language: str) -> None:
         """A recogniser of the dub takes the place of the source's; none does where nobody here understands it well."""
         run.tools.pop("asr", None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polydub import listening
+from polydub import listening, remembering
 from polydub.choosing import Chooser, Person, check_choices
 from polydub.dubbing import Ears, Job, check_file, wanted
 from polydub.engines.registry import UNKNOWN
@@ -17,7 +17,9 @@ from polydub.runner import How, Run
 from polydub.stages import listen, match, references
 from polydub.stages.match import Portrait
 from polydub.store import Store
-from polydub.types import Turn
+from polydub.types import Notice, Turn
+from polydub.voices import bookkeeping, characters
+from polydub.voices.book import Character, Draft
 from polydub.wants import Wanted
 
 if TYPE_CHECKING:
@@ -87,6 +89,41 @@ def listening_desk(loaded: Loaded, ears: Ears) -> Generator[Desk]:
         choose = Chooser(loaded, {}, Person(ears.ask, ears.progress))
         choose(run, {"vad": UNKNOWN, "embedding": UNKNOWN})
         yield Desk(run, choose, loaded)
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """Recordings from which a character is to be known. encoder: which made the voiceprints. notices: of listening."""
+
+    sitters: tuple[Sitter, ...]
+    encoder: str
+    notices: tuple[Notice, ...]
+
+    def into(self, draft: Draft, name: str) -> Character:
+        """The character of exactly this name, else a new one, who has learned from them. Raises: BadSettings."""
+        word = name.strip().casefold()
+        known = (c for c in draft.book.characters if word in (c.id, *(n.casefold() for n in (c.name, *c.aliases))))
+        one = next(known, None)
+        if one is None:
+            draft.book, one = bookkeeping.added(draft.book, name, "clone", remembering.now())
+        for sitter in self.sitters:
+            kept = (draft.keep(sitter.sound),) if sitter.sound else ()
+            seen = characters.Sighting(self.encoder, sitter.portrait.voiceprint, None, kept)
+            one = characters.learned(one.model_copy(update={"locked": False}), seen, remembering.now())
+        draft.book = bookkeeping.replaced(draft.book, one)
+        return one
+
+
+def heard(files: Sequence[Path], loaded: Loaded, ears: Ears, speaker: str = "") -> Enrolment:
+    """Listens to recordings of one person; `speaker` as for `main_speaker`. Raises: BadInput where too little is said."""
+    with listening_desk(loaded, ears) as desk:
+        sitters = tuple(main_speaker(f, desk.sitters(f, sounds=True), speaker) for f in files)
+        encoder, notices = remembering.encoder_of(desk.run.tools["embedding"]), desk.run.notices
+    for file, one in zip(files, sitters, strict=True):
+        if not one.portrait.voiceprint or one.portrait.seconds < characters.SHORTEST_S:
+            least = f"{characters.SHORTEST_S:.0f} s"
+            raise BadInput(f"in {file} too little is said to know the voice again", f"give at least {least} of clear speech")
+    return Enrolment(sitters, encoder, notices)
 
 
 def main_speaker(file: Path, sitters: list[Sitter], wanted: str = "") -> Sitter:

@@ -86,7 +86,8 @@ def voicing_of(settings: Settings, store: Store, voices: Iterable[str] = ()) -> 
     from polydub.voices import wishes
 
     recorded, given = wishes.recorded(names, s.voices_home, store), wishes.given(s.voice_ref_dir, store)
-    return Voicing(s.voice_mode, dict(s.voice), recorded, s.characters == "on", given, wishes.meant(names, s.voices_home))
+    aliases, called = wishes.meant(names, s.voices_home), wishes.called(names)
+    return Voicing(s.voice_mode, dict(s.voice), recorded, s.characters == "on", given, aliases, called)
 
 
 def asked_of(settings: Settings) -> dict[str, Expression]:

@@ -122,7 +122,7 @@ class Voicing:
     next, or one for all. voices: names, by speaker; "*" = everybody's. recorded: recordings that a voice is cloned from, or
     matched to where the engine cannot clone, by the names in `voices`. characters: voices are remembered across films.
     given: recordings of speakers, by their name in any case. aliases: names in `voices` that are the user's own for a voice
-    of an engine -> its name there.
+    of an engine -> its name there. called: names in `voices` that are folders of a voice -> what it is called.
     """
 
     mode: Literal["match", "clone", "preset", "single"] = "match"
@@ -131,6 +131,7 @@ class Voicing:
     characters: bool = False
     given: Mapping[str, tuple[Artifact, ...]] = field(default_factory=dict[str, "tuple[Artifact, ...]"])
     aliases: Mapping[str, str] = field(default_factory=dict[str, str])
+    called: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

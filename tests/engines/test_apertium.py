@@ -262,8 +262,8 @@ def children_of(parent: int, name: str) -> list[int]:
 
 
 def gone(pid: int) -> bool:
-    """Whether the process ends within 3 s; a zombie that nobody has fetched yet has ended."""
-    until = time.monotonic() + 3
+    """Whether the process ends within a minute; a zombie that nobody has fetched yet has ended."""
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].startswith("Z"):

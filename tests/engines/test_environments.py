@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -229,9 +230,17 @@ def test_what_an_interruption_left_is_not_used_and_made_anew(home: Path, wish: W
 @makes
 def test_several_who_install_the_same_make_it_once(home: Path, wish: Wish) -> None:
     told: list[str] = []
+    all_here = threading.Event()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        if sum("waiting" in text for text in told) == 3:
+            all_here.set()
+        elif "making" in text:
+            assert all_here.wait(60)
 
     def one(_: int) -> Path:
-        return install(ODD, home, replace(wish, tell=told.append)).python
+        return install(ODD, home, replace(wish, tell=tell)).python
 
     with ThreadPoolExecutor(4) as threads:
         pythons = set(threads.map(one, range(4)))

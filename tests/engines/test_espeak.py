@@ -94,7 +94,7 @@ def test_workers_killed_while_they_speak_are_survived(children: Children) -> Non
 
 
 def test_a_worker_that_hangs_is_replaced_after_the_time_out(children: Children) -> None:
-    with ENGINE.load(options(workers=1, timeout_s=1), {}, "cpu") as speech:
+    with ENGINE.load(options(workers=1, timeout_s=4), {}, "cpu") as speech:  # in which a new one has to start and to answer
         before = digest(speech.synthesize(part("Hola.")))
         (stuck,) = children()
         os.kill(stuck, signal.SIGSTOP)
@@ -135,7 +135,7 @@ def test_workers_end_when_the_one_who_asked_is_killed() -> None:
     assert run.returncode == -signal.SIGKILL
     pids = run.stdout.split()
     assert pids
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while any(_alive(pid) for pid in pids) and time.monotonic() < end:
         time.sleep(0.01)
     assert not any(_alive(pid) for pid in pids)
@@ -350,8 +350,8 @@ def test_the_child_that_speaks_ends_with_its_worker(how: str) -> None:
             worker.kill()
         else:
             worker.stdin.close()
-        worker.wait(5)
-        end = time.monotonic() + 5
+        worker.wait(60)
+        end = time.monotonic() + 60
         while _alive(speaking[0]) and time.monotonic() < end:
             time.sleep(0.005)
         assert not _alive(speaking[0])

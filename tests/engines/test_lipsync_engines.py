@@ -232,7 +232,7 @@ def test_what_a_program_has_started_ends_with_it(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match="status 3"):
         job.run(job.Command("it", (sys.executable, "-c", source), tmp_path, 20, {}), calm)
     grandchild = int((tmp_path / "pid").read_text())
-    for _ in range(100):
+    for _ in range(1200):
         try:
             state = Path(f"/proc/{grandchild}/stat").read_text().rpartition(")")[2].split()[0]
         except FileNotFoundError:

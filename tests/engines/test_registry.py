@@ -234,6 +234,8 @@ def test_a_kind_without_engines_says_so() -> None:
         ("en>pt-BR", {"en>pt", "en-US>pt-BR"}, "en-US>pt-BR"),
         ("es>en", {"en>es"}, None),
         ("en>es", set(), None),
+        ("und>en", {"en>es", "fr>en", "es>en"}, "es>en"),
+        ("und>en", {"en>es", "es>fr"}, None),
     ],
 )
 def test_a_tag_or_pair_is_served_by_the_nearest_of_the_same_language(wanted: str, known: set[str], found: str | None) -> None:

@@ -264,9 +264,9 @@ def test_closing_wakes_who_waits_for_the_next_try() -> None:
 
         caller = threading.Thread(target=ask)
         caller.start()
-        assert refused.wait(5)
+        assert refused.wait(60)
         service.close()
-        caller.join(5)
+        caller.join(60)
         assert not caller.is_alive() and isinstance(ended[0], Cancelled)
 
 
@@ -382,7 +382,7 @@ class _Raw:
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(5)
+        self._thread.join(60)
         self._socket.close()
 
     def _serve(self) -> None:

@@ -37,7 +37,7 @@ def listener() -> Iterator[Listener]:
                 except OSError:
                     return
                 with visitor:
-                    visitor.settimeout(5)
+                    visitor.settimeout(60)
                     found.visits.append(visitor.recv(200))
                     visitor.sendall(b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
@@ -45,7 +45,7 @@ def listener() -> Iterator[Listener]:
         thread.start()
         yield found
         server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(60)
 
 
 @dataclass

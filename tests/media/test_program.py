@@ -74,7 +74,7 @@ def test_what_takes_too_long_is_stopped() -> None:
     began = time.monotonic()
     with pytest.raises(EngineFailed, match="longer than"):
         ffmpeg.run(LONG, stage="test", limits=ffmpeg.Limits(seconds=0.3))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "half of what it would take"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
@@ -131,7 +131,7 @@ def test_kill_9_of_the_parent_takes_the_program_along() -> None:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
     assert pids
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while any(alive(pid) for pid in pids) and time.monotonic() < until:
         time.sleep(0.02)
     assert not any(alive(pid) for pid in pids)

@@ -25,12 +25,16 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 
 @dataclass
 class Bucket:
-    """What is in it. `requests`: method and query of what was asked. `broken`: it answers 503. `refused`: keys there before."""
+    """What is in it. `requests`: method and query of what was asked. `broken`: it answers 503. `refused`: keys there before.
+
+    `full`: nothing is taken whose key begins so; clients try again. Iterate over a copy of `objects` while it is in use.
+    """
 
     objects: dict[str, bytes] = field(default_factory=dict)
     parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     broken: bool = False
+    full: tuple[str, ...] = ()
     refused: list[str] = field(default_factory=list[str])
     endpoint: str = ""
 
@@ -107,6 +111,8 @@ class _Handler(BaseHTTPRequestHandler):
         _, name, *rest = unquote(url.path).split("/")
         if name != NAME:
             return self._answer(404, b"<Error><Code>NoSuchBucket</Code></Error>")
+        if self.command in ("PUT", "POST") and "/".join(rest).startswith(self.bucket.full):
+            return self._answer(503, b"<Error><Code>SlowDown</Code></Error>")
         return getattr(self, f"_{self.command.lower()}")("/".join(rest), query, body)
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _handle
@@ -162,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(206, found[start : end + 1], Content_Range=f"bytes {start}-{end}/{len(found)}", **facts)
 
     def _list(self, query: dict[str, str]) -> None:
-        keys = sorted(key for key in self.bucket.objects if key.startswith(query.get("prefix", "")))
+        keys = sorted(key for key in list(self.bucket.objects) if key.startswith(query.get("prefix", "")))
         begin, most = int(query.get("continuation-token", "0")), 2  # few at once: the next page is asked for
         page = keys[begin : begin + most]
         rows = "".join(

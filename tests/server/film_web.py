@@ -74,7 +74,7 @@ def film_web() -> Iterator[FilmWeb]:
         web.goes.set()
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(60)
 
 
 def resolver(**names: str | list[str]) -> Callable[..., object]:

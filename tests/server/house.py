@@ -39,6 +39,11 @@ async def until(true: Callable[[], Any], what: str, limit_s: float = 60.0) -> No
         await asyncio.sleep(0.005)
 
 
+def told(answer: httpx.Response) -> tuple[int, str]:
+    """Status and code of an error."""
+    return answer.status_code, answer.json()["error"]["code"]
+
+
 class Clock:
     """A clock that goes when it is told to."""
 

@@ -30,8 +30,8 @@ class HandJobs:
         await self.kept.add_job(row)
         await self.tell(row.id, "queued")
 
-    async def tell(self, job: str, kind: str, **data: Any) -> Event:
-        event = await self.kept.add_event(job, kind, data)
+    async def tell(self, job: str, kind: str, told: Mapping[str, Any] | None = None, **data: Any) -> Event:
+        event = await self.kept.add_event(job, kind, {**(told or {}), **data})
         async with self._news:
             self._news.notify_all()
         return event

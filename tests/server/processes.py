@@ -63,7 +63,7 @@ class Processes:
         for process in self.running:
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL)
-            process.wait(30)
+            process.wait(60)
 
 
 def _ready(client: httpx.Client) -> bool:

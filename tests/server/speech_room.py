@@ -60,7 +60,7 @@ class Gated(fake.FakeSpeech):
         try:
             time.sleep(self._gates.slow_s)
             if re.search(self._gates.hold, part.text):
-                self._gates.go.wait(20)
+                self._gates.go.wait(250)  # a fixture of many tests holds it for all of them
             if re.search(self._gates.fail, part.text):
                 raise RuntimeError("failed on purpose")
             return super().synthesize(part)
@@ -154,17 +154,17 @@ def served(folder: Path, *, house: TriedHouse | None = None, scopes: tuple[str, 
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
-    assert ready.wait(20), "the server did not start"
+    assert ready.wait(60), "the server did not start"
     try:
         yield Served(told["port"], told["token"], speech)
     finally:
         speech.gates.go.set()
         told["server"].should_exit = told["server"].force_exit = True
-        thread.join(20)
+        thread.join(60)
         speech.close()
 
 
-def waits_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def waits_for(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Whether a condition comes true in time."""
     until = time.monotonic() + seconds
     while not condition():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,18 +20,13 @@ from polydub.server.routes import MODULES
 pytestmark = pytest.mark.anyio
 PUBLIC = {
     ("POST", "/api/auth/register"), ("POST", "/api/auth/login"), ("POST", "/api/auth/refresh"), ("GET", "/login"),
+    ("GET", "/"), ("GET", "/dashboard"), ("POST", "/login"), ("POST", "/logout"),  # the page, which looks at its cookie itself
     ("GET", "/login.js"), ("POST", "/api/auth/login/link"), ("POST", "/api/auth/login/second-factor"),
     ("POST", "/api/auth/password/reset"), ("GET", "/api/auth/scopes"), ("GET", "/healthz"), ("GET", "/readyz"),
     ("POST", "/api/webhook/job-step"), ("POST", "/api/webhook/job-complete"), ("POST", "/api/webhook/preset-complete"),
 }  # fmt: skip
 # Public by the protocol: what a tus server can do is asked without credentials.
 PUBLIC_METHODS = {"OPTIONS"}
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as made:
-        yield made
 
 
 @pytest.mark.parametrize("only", sorted(MODULES))

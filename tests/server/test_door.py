@@ -425,7 +425,7 @@ async def test_the_document_names_credentials_errors_and_tags(tmp_path: Path) ->
     operations = {(m, p): o for p, ms in document["paths"].items() for m, o in ms.items()}
     me = operations["get", "/api/auth/me"]
     assert me["security"] == [{"bearer": []}, {"session": []}] and me["x-role"] == "viewer"
-    assert operations["patch", "/api/admin/users/{id_}"]["x-role"] == "admin"
+    assert operations["patch", "/api/admin/users/{id}"]["x-role"] == "admin"
     assert "security" not in operations["post", "/api/auth/login"]
     assert "HTTPValidationError" not in json.dumps(document)
     names = {tag["name"] for tag in document["tags"]}

@@ -80,6 +80,25 @@ async def test_a_player_gets_the_range_it_asks_for(client: httpx.AsyncClient, as
 async def test_a_range_outside_the_file_is_told_with_its_size(client: httpx.AsyncClient, asked: str) -> None:
     told = await client.get("/film", headers={"range": f"bytes={asked}"})
     assert (told.status_code, told.headers["content-range"]) == (416, "bytes */100")
+    assert (told.json()["error"]["code"], told.json()["error"]["param"]) == ("bad_range", "Range")
+
+
+@pytest.mark.parametrize("asked", ["bytes", "bytes=", "bytes=a-b", "bytes=20-10", "lines=1-2", "bytes=" + "9" * 5000 + "-"])
+async def test_a_range_that_is_none_is_refused_in_the_shape_of_errors_or_passed_over(
+    client: httpx.AsyncClient, storage: Shelf, asked: str
+) -> None:
+    told = await client.get("/film", headers={"range": asked})
+    if storage.local("film"):
+        assert (told.status_code, told.json()["error"]["code"]) == (400, "bad_range")
+    else:
+        assert (told.status_code in (200, 416), "traceback" in told.text) == (True, False)
+
+
+async def test_several_ranges_come_in_parts(client: httpx.AsyncClient, storage: Shelf) -> None:
+    told = await client.get("/film", headers={"range": "bytes=0-1,50-51"})
+    whole = (200, "video/mp4")
+    there = (told.status_code, told.headers["content-type"].partition(";")[0])
+    assert there == ((206, "multipart/byteranges") if storage.local("film") else whole)
 
 
 @pytest.mark.parametrize("headers", [{}, {"range": "bytes=10-19"}])

@@ -78,6 +78,8 @@ async def test_a_voice_is_kept_listed_and_deleted_by_who_added_it(
     assert (answer.json()["name"], answer.json()["recordings"], answer.json()["deletable"]) == ("Anna", 1, True)
     assert (await ana.post("/api/voices", json=wish)).status_code == 422  # the name is taken
     [told] = (await bo.get("/api/voices")).json()["voices"]
+    assert (await bo.get("/api/voices/anna")).json() == told
+    assert (await bo.get("/api/voices/An")).status_code == 404
     assert (told["language"], told["tags"], told["deletable"]) == ("en", ["calm"], False)
     async with await house.as_("viewer") as viewer:
         assert (await viewer.get("/api/voices")).json()["voices"][0]["consent"] == ""
@@ -210,25 +212,21 @@ async def test_a_damaged_book_is_told_without_its_place(house: House, ana: httpx
     assert file.read_text() == "{"
 
 
-# ------------------------------------------------------------------ presets
-
-
-async def test_a_preset_is_kept_and_not_trained(ana: httpx.AsyncClient) -> None:
-    upload = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
-    made = await ana.post("/api/presets", json={"name": "Narrator", "uploads": [upload], "language": "es"})
-    assert (made.status_code, made.json()["state"], made.json()["training"]) == (201, "CREATED", None)
-    id_ = made.json()["id"]
-    changed = (await ana.patch(f"/api/presets/{id_}", json={"name": "Storyteller"})).json()
-    assert (changed["name"], changed["uploads"], changed["state"]) == ("Storyteller", [upload], "CREATED")
-    assert (await ana.get(f"/api/presets/{id_}")).json() == changed
-    assert (await ana.get("/api/presets")).json() == [changed]
-    assert (await ana.patch(f"/api/presets/{id_}", json={"state": "READY"})).status_code == 422
-    assert (await ana.post("/api/presets", json={"name": "x", "uploads": ["nothing"]})).status_code == 404
-    form = {"target_languages": "es", "voice_preset_id": id_}
-    answer = await ana.post("/api/dub", data=form, files={"file": ("talk.mp4", b"x")})
-    assert (answer.status_code, code(answer)) == (409, "preset_not_ready")
-    assert (await ana.delete(f"/api/presets/{id_}")).status_code == 204
-    assert (await ana.get("/api/presets")).json() == []
+async def test_a_character_is_enrolled_from_recordings_and_learns_under_its_name(
+    ana: httpx.AsyncClient, bo: httpx.AsyncClient, speech: bytes
+) -> None:
+    wish = {"name": "Anna", "uploads": [await sent(ana, speech, "anna.mkv")]}
+    first = await ana.post("/api/characters", json=wish)
+    assert (first.status_code, first.json()["id"], first.json()["mode"]) == (201, "c1", "clone"), first.text
+    again = await ana.post("/api/characters", json={**wish, "name": "anna"})
+    assert (again.json()["id"], again.json()["name"]) == ("c1", "Anna")
+    assert [one["name"] for one in (await bo.get("/api/characters")).json()] == ["Anna"]
+    nobody = await ana.post("/api/characters", json={**wish, "speaker": "SPEAKER_77"})
+    assert (nobody.status_code, "/" in nobody.json()["error"]["message"]) == (422, False)
+    assert (await bo.post("/api/characters", json=wish)).status_code == 404
+    text = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
+    assert (await ana.post("/api/characters", json={**wish, "uploads": [text]})).status_code == 422
+    assert (await ana.post("/api/characters", json={**wish, "uploads": []})).status_code == 422
 
 
 # ------------------------------------------------------------------ roles
@@ -238,7 +236,8 @@ async def test_glossaries_and_presets_of_others_are_not_there(
     house: House, ana: httpx.AsyncClient, bo: httpx.AsyncClient
 ) -> None:
     glossary = (await ana.post("/api/glossaries", json={"name": "x", "entries": TERMS})).json()["id"]
-    preset = (await ana.post("/api/presets", json={"name": "x"})).json()["id"]
+    film = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
+    preset = (await ana.post("/api/presets", json={"name": "x", "uploads": [film], "consent": "Ana, 2026"})).json()["id"]
     asked = [
         ("GET", f"glossaries/{glossary}", None), ("GET", f"glossaries/{glossary}/csv", None),
         ("PUT", f"glossaries/{glossary}", {"name": "y", "entries": []}), ("PUT", f"glossaries/{glossary}/csv", None),
@@ -260,6 +259,6 @@ async def test_viewers_see_and_change_nothing(house: House) -> None:
         for what in ("voices", "glossaries", "characters", "presets"):
             assert (await client.get(f"/api/{what}")).status_code == 200
             assert (await house.client().get(f"/api/{what}")).status_code == 401
-        for path in ("voices", "glossaries", "glossaries/csv?name=x", "presets"):
+        for path in ("voices", "glossaries", "glossaries/csv?name=x", "presets", "characters"):
             assert (await client.post(f"/api/{path}", json={})).status_code == 403
         assert (await client.delete("/api/characters/c1")).status_code == 403

@@ -78,7 +78,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, 
         assert waits_for(lambda: house.gates.working == 1)
         yield server, narrow
         house.gates.go.set()
-        holder.join(20)
+        holder.join(60)
         client.close()
 
 

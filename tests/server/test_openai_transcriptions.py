@@ -192,6 +192,22 @@ def test_20_translations_are_english(client: openai.OpenAI, talk: bytes) -> None
     assert "-->" in srt
 
 
+def test_a_translation_without_a_translator_is_refused_before_the_recording_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    house = TriedHouse(tmp_path / "house", settings={"mt": "nllb"})
+    with served(tmp_path / "server", house=house) as server:
+
+        def refused(**fields: str) -> str:
+            headers, file = {"authorization": f"Bearer {server.token}"}, {"file": ("t.wav", b"RIFF no sound at all")}
+            answer = httpx.post(
+                f"{server.url}/audio/translations", data={"model": "fake", **fields}, files=file, headers=headers
+            )
+            return answer.json()["error"]["message"]
+
+        assert "nllb" in refused() and "nllb" in refused(language="fr")
+        assert "nllb" not in refused(language="en"), "what is English stays"
+
+
 @pytest.mark.parametrize("alias", ["whisper-1", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize", "gpt-transcribe"])
 def test_21_openais_models_are_the_best_engine_that_is_there(client: openai.OpenAI, talk: bytes, alias: str) -> None:
     answer = client.audio.transcriptions.with_raw_response.create(model=alias, file=("t.wav", talk), language="en")
@@ -269,7 +285,7 @@ def test_a_form_without_a_file_and_a_body_that_is_no_form_are_refused(server: Se
     assert (told.status_code, told.json()["error"]["param"]) == (400, "file")
     told = httpx.post(url, headers=headers, json={"model": "fake"})
     assert (told.status_code, told.json()["error"]["code"]) == (415, "unsupported_media_type")
-    told = httpx.post(url, headers=headers, content=b"--x", params={}, timeout=20)
+    told = httpx.post(url, headers=headers, content=b"--x", params={}, timeout=60)
     assert told.status_code == 415
     broken = {**headers, "content-type": "multipart/form-data; boundary=x"}
     assert httpx.post(url, headers=broken, content=b"no form at all").status_code == 400

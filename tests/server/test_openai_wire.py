@@ -1,17 +1,15 @@
-"""What OpenAI's clients see of retries, headers and models; the same by its JavaScript client, where that is here."""
+"""What OpenAI's clients see of retries, headers and models."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import httpx
 import openai
 import pytest
-from openai_js import run_js
-from speech_room import Served, TriedHouse, served, talk_wav
+from speech_room import Served, served, talk_wav
 
 TALK = ("The river runs quietly under the old bridge.", "Nobody saw it go.")
 
@@ -177,57 +175,3 @@ def test_polydubs_own_engine_for_such_servers_speaks_and_hears_through_it(server
 
         speech = Audio(resample(whole.samples, whole.rate_hz, 16_000).astype(np.float32), 16_000)
         assert "".join(segment.text for segment in asr.transcribe(speech, "en"))
-
-
-JS = """
-import OpenAI, { toFile, APIError, NotFoundError, BadRequestError } from 'openai';
-import fs from 'node:fs';
-const [url, key, file] = process.argv.slice(2);
-const client = new OpenAI({ baseURL: url, apiKey: key, maxRetries: 0 });
-const told = {};
-const talk = fs.readFileSync(file);
-for (const response_format of ['mp3', 'opus', 'aac', 'flac', 'wav', 'pcm']) {
-  const answer = await client.audio.speech.create({ model: 'tts-1', voice: 'nova', input: 'One. Two.', response_format });
-  told[response_format] = [answer.headers.get('content-type'), (await answer.arrayBuffer()).byteLength];
-}
-try { await client.audio.speech.create({ model: 'tts-1', voice: 'nobody', input: 'One.' }); }
-catch (error) { told.voice = [error instanceof BadRequestError, error.code, error.param, !!error.requestID]; }
-try { await client.models.retrieve('org/name'); }
-catch (error) { told.model = [error instanceof NotFoundError, error.code]; }
-told.models = []; for await (const model of client.models.list()) told.models.push(model.id);
-const whole = await client.audio.transcriptions.create({ model: 'fake', file: await toFile(talk, 'talk'),
-  response_format: 'verbose_json', timestamp_granularities: ['word', 'segment'] });
-told.verbose = [whole.language, whole.words.length, whole.segments.length];
-told.text = await client.audio.transcriptions.create(
-  { model: 'fake', file: fs.createReadStream(file), response_format: 'text' });
-const events = [];
-for await (const event of await client.audio.transcriptions.create(
-  { model: 'fake', file: fs.createReadStream(file), stream: true })) events.push(event);
-told.events = [events[0].type, events.at(-1).type,
-  events.filter((e) => e.delta).map((e) => e.delta).join('') === events.at(-1).text];
-try {
-  for await (const event of await client.audio.transcriptions.create(
-    { model: 'breaking', file: fs.createReadStream(file), stream: true })) told.broken = event.type;
-} catch (error) { told.broken = error instanceof APIError; }
-const wait = client.audio.translations.create({ model: 'fake', file: fs.createReadStream(file) });
-told.translation = typeof (await wait).text;
-console.log(JSON.stringify(told));
-"""
-
-
-@pytest.mark.slow
-def test_the_javascript_client_works_too(tmp_path: Path) -> None:
-    (tmp_path / "talk.wav").write_bytes(talk_wav(*TALK))
-    with served(tmp_path / "data", house=TriedHouse(tmp_path)) as running:
-        told = run_js(tmp_path, JS, running.url, running.token, "talk.wav")
-    assert told["mp3"][0] == "audio/mpeg"
-    assert all(told[form][1] > 500 for form in ("mp3", "opus", "aac", "flac", "wav", "pcm"))
-    assert told["voice"] == [True, "voice_not_found", "voice", True]
-    assert told["model"] == [True, "model_not_found"]
-    assert "tts-1" in told["models"]
-    assert told["verbose"][0] == "english"
-    assert min(told["verbose"][1:]) > 0
-    assert told["text"].endswith("\n")
-    assert told["events"] == ["transcript.text.delta", "transcript.text.done", True]
-    assert told["broken"] is True
-    assert told["translation"] == "string"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from house import House, open_house
 
-from polydub.server.contracts import JobRow, JobState
+from polydub.cli.serve import ADDRESS
+from polydub.server.contracts import JobRow, JobState, Services
 from polydub.server.look import Found
-from polydub.server.retention import Doomed, mentioned, sweep
+from polydub.server.retention import Doomed, mentioned, sweep, sweep_host
 from polydub.server.storage import LocalStorage
 from polydub.server.uploads import Uploads, Wanted, key_of
 
@@ -134,6 +136,85 @@ async def test_where_a_job_was_worked_on_goes_when_the_job_is_no_more(house: Hou
     assert await sweep(house.services, dry_run=True) == wanted and (places / "gone").exists()
     assert await sweep(house.services) == wanted
     assert sorted(path.name for path in places.iterdir()) == ["known", "link", "young"]
+
+
+def with_bucket(house: House) -> Services:
+    """Of a host whose files lie in a bucket."""
+    return replace(house.services, settings=house.services.settings.model_copy(update={"storage": "s3://bucket"}))
+
+
+def worked_on(house: House, job: str, days_ago: float = 30) -> Path:
+    place = house.services.folder / "jobs" / job
+    (place / "output").mkdir(parents=True)
+    (place / "output" / "dub.mkv").write_bytes(b"12345")
+    then = house.clock().timestamp() - days_ago * 86400
+    os.utime(place, (then, then))
+    return place
+
+
+def worked_there(house: House) -> list[str]:
+    return sorted(path.name for path in (house.services.folder / "jobs").iterdir())
+
+
+async def test_a_worker_forgets_where_it_worked_on_jobs_that_ended_long_ago_or_are_no_more(house: House) -> None:
+    states: tuple[JobState, ...] = ("done", "failed", "cancelled", "paused", "running", "queued")
+    for state in states:
+        await a_job(house, state, state)
+    house.clock.pass_by(days=15)
+    await a_job(house, "young", "done")
+    for name in (*states, "young", "gone"):
+        worked_on(house, name)
+    worked_on(house, "just gone", days_ago=0.5)
+    found = {each.name: each.reason for each in await sweep_host(with_bucket(house))}
+    ended = dict.fromkeys(("done", "failed", "cancelled"), "the job ended on 2026-05-01")
+    assert found == {**ended, "gone": "no job knows it"}
+    assert worked_there(house) == ["just gone", "paused", "queued", "running", "young"]
+    assert await sweep_host(with_bucket(house)) == []
+
+
+async def test_where_a_dub_can_be_reviewed_its_folder_stays_as_long_as_its_job(house: House) -> None:
+    await a_job(house, "done", "done")
+    house.clock.pass_by(days=400)
+    for name in ("done", "gone"):
+        worked_on(house, name)
+    assert [each.name for each in await sweep_host(house.services)] == ["gone"], "the folder is the server's, too"
+    (house.services.folder / ADDRESS).write_text("http://127.0.0.1:8000")
+    assert await sweep_host(with_bucket(house)) == [], "a server has worked here"
+    assert worked_there(house) == ["done"]
+
+
+async def test_a_job_that_was_begun_anew_meanwhile_keeps_its_place(house: House) -> None:
+    await a_job(house, "j1", "done")
+    house.clock.pass_by(days=15)
+    place, records = worked_on(house, "j1"), house.services.records
+
+    class Late(type(records)):  # type: ignore[misc]
+        """Records in which a job is begun anew after the first look at it."""
+
+        def __init__(self) -> None:
+            self.looks = 0
+
+        async def job(self, id_: str) -> JobRow | None:
+            self.looks += 1
+            if self.looks == 2:
+                await records.move_job("j1", "queued", when=frozenset({"done"}))
+            return await records.job(id_)
+
+    await sweep_host(replace(with_bucket(house), records=Late()))
+    assert (place / "output" / "dub.mkv").exists()
+
+
+async def test_copies_of_what_lies_in_the_bucket_go_when_they_were_not_used_for_long(house: House) -> None:
+    shelf = house.services.folder / "store" / "artifacts" / "ab"
+    shelf.mkdir(parents=True)
+    for name, days in (("ab1.flac", 15), ("ab2.flac", 17)):
+        (shelf / name).write_bytes(b"12345")
+        then = house.clock().timestamp() - days * 86400
+        os.utime(shelf / name, (then, then))
+    assert await sweep_host(house.services) == [], "without a bucket they are the only ones there are"
+    (gone,) = await sweep_host(with_bucket(house))
+    assert (gone.what, gone.name, gone.bytes) == ("finished work", "ab/ab2.flac", 5)
+    assert [path.name for path in shelf.iterdir()] == ["ab1.flac"]
 
 
 async def test_logs_and_events_of_a_job_go_two_weeks_after_its_end_and_its_results_stay(house: House) -> None:

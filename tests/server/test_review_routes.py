@@ -154,6 +154,8 @@ async def test_a_line_is_heard_in_the_film_in_the_source_and_by_takes(ana: httpx
         assert (answer.status_code, answer.headers["content-type"], answer.content[:4]) == (200, "audio/wav", b"RIFF"), of
     part = await ana.get("/api/jobs/j1/lines/1/audio", headers={"range": "bytes=0-3"})
     assert (part.status_code, part.content) == (206, b"RIFF")
+    wrong = await ana.get("/api/jobs/j1/lines/1/audio", headers={"range": "bytes=x"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "bad_range")
     for path, status in (("1/audio?of=9", 404), ("9/audio", 404), ("1/audio?of=odd", 422), ("1/audio?of=0", 422)):
         assert (await ana.get(f"/api/jobs/j1/lines/{path}")).status_code == status, path
 

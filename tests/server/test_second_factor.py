@@ -6,14 +6,13 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from house import PASSWORD, House, open_house
+from house import PASSWORD, House, open_house, told
 from hypothesis import given
 from hypothesis import strategies as st
 from local_d1 import LocalD1
@@ -30,16 +29,6 @@ RFC_CODES = [
     (59, "94287082"), (1111111109, "07081804"), (1111111111, "14050471"), (1234567890, "89005924"),
     (2000000000, "69279037"), (20000000000, "65353130"),
 ]  # fmt: skip
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as made:
-        yield made
-
-
-def told(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 class Phone:

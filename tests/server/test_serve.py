@@ -11,20 +11,22 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from house import until
 
 from polydub.cli import run
 from polydub.config import Loaded, load
 from polydub.config.server import ServerSettings
 from polydub.errors import BadSettings, MissingSecret, StoreError
-from polydub.server.bootstrap import address_of, first_admin, folder_of, listening, opened, settled
+from polydub.server.bootstrap import address_of, first_admin, folder_of, listening, opened, settled, sweeping
 from polydub.server.db import open_records
+from polydub.server.retention import Doomed
 
 POLYDUB = str(Path(sys.executable).with_name("polydub"))
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/login\?token=[\w-]{43}")
@@ -76,12 +78,12 @@ def test_the_first_start_makes_everything_and_says_how_to_log_in(tmp_path: Path)
         assert browser.get(link.group()).status_code == 401
         assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     with started(tmp_path) as (process, said), httpx.Client(base_url=url_in(said)) as browser:
         assert not LINK.search(said)
         assert browser.get("/healthz").status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.slow
@@ -100,7 +102,7 @@ def test_a_token_made_beside_a_running_server_works_at_once(tmp_path: Path) -> N
 def test_a_link_made_beside_a_running_server_leads_to_it(tmp_path: Path) -> None:
     with started(tmp_path) as (process, _):
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     with started(tmp_path) as (_, said):
         told = re.search(r"for a link that logs in: polydub (.+)", said)
         assert told
@@ -142,6 +144,23 @@ def test_a_client_that_sends_half_a_request_is_dropped_and_others_are_served(tmp
 
 
 # ------------------------------------------------------------------ what is refused
+
+
+@pytest.mark.anyio
+async def test_a_sweep_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    rounds: list[int] = []
+
+    async def sweep() -> Sequence[Doomed]:
+        rounds.append(len(rounds))
+        if len(rounds) == 1:
+            raise StoreError("the database does not answer")
+        return [Doomed("folder", "j1", 5, "no job knows it")]
+
+    task = asyncio.create_task(sweeping(sweep, first_s=0, then_s=0))
+    await until(lambda: len(rounds) > 1, "it sweeps again")
+    task.cancel()
+    await asyncio.wait({task})
+    assert "stay until the next time: the database does not answer" in caplog.text
 
 
 def test_a_port_that_is_taken_is_one_sentence() -> None:

@@ -204,12 +204,23 @@ def test_what_one_host_remembers_another_finds_with_its_files(host: Callable[[st
     assert two.path(sound).is_relative_to(two.folder)
 
 
+class Away(ObjectBucket):
+    """A bucket that must not be asked."""
+
+    @staticmethod
+    def _ask(what: object) -> None:
+        raise BucketAway("the bucket was asked")
+
+
 def test_what_was_found_is_known_without_the_bucket(host: Callable[[str], SharedStore], shelf: Path) -> None:
     one, two = host("one"), host("two")
     one.remember([a_row("k")])
     two.look_up(["k"])
-    shutil.rmtree(shelf)
-    assert two.look_up(["k"]) == {"k": a_row("k")}
+    later = SharedStore(two.folder, Away(LocalStore(shelf)))
+    assert later.look_up(["k"]) == {"k": a_row("k")}
+    with pytest.raises(BucketAway):
+        later.look_up(["unknown"])
+    later.close()
 
 
 def test_of_hosts_that_finish_one_call_at_once_the_first_is_right(host: Callable[[str], SharedStore]) -> None:

@@ -102,6 +102,8 @@ def test_the_parts_of_a_recording_sum_to_it(client: httpx.Client) -> None:
     assert np.allclose(whole, soundfile.read(io.BytesIO(memory.getvalue()), dtype="float32")[0], atol=1e-6)
     ranged = client.get(body["stems"][0]["url"], headers={"range": "bytes=0-3"})
     assert (ranged.status_code, ranged.content) == (206, b"fLaC")
+    outside = client.get(body["stems"][0]["url"], headers={"range": "bytes=99999999-"})
+    assert (outside.status_code, outside.json()["error"]["code"]) == (416, "bad_range")
 
 
 def test_an_archive_holds_all_parts(client: httpx.Client, server: Served) -> None:

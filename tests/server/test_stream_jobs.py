@@ -23,6 +23,7 @@ from small_dubs import long_talk, srt
 
 LINES = long_talk(18.0, every_s=3.0)
 HELD, LATER = LINES[3][2], LINES[4][2]
+BEFORE = 2  # segments that end before the fourth line
 SETTINGS = {"tts": "gated", "separation": "none", "diarization": "none", "chunk_seconds": 4, "format": "mp4"}
 
 
@@ -73,15 +74,24 @@ def first_segment(client: httpx.Client, job: str, limit_s: float = 90) -> bytes:
     raise AssertionError(client.get(f"/api/jobs/{job}").text)
 
 
+def grown(client: httpx.Client, job: str, limit_s: float = 90) -> list[str]:
+    """The segments that the playlist lists, when it has come to the line that is held back."""
+    end = time.monotonic() + limit_s
+    while len(listed := files_in(client.get(f"/api/jobs/{job}/stream/index.m3u8").text)) < BEFORE:
+        assert time.monotonic() < end, f"only {listed} within {limit_s} s"
+        time.sleep(0.1)
+    return listed
+
+
 def watched(client: httpx.Client, job: str, folder: Path) -> tuple[list[str], bytes]:
     """What is there while the fourth line is held back: the segments that the playlist lists, and the first of them."""
     (folder / "one.mp4").write_bytes(first_segment(client, job))
     plays(folder / "one.mp4")
     assert LATER not in (folder / "asked").read_text(), "a later line has been spoken already"
+    listed = grown(client, job)
     answer = client.get(f"/api/jobs/{job}/stream/index.m3u8")
     assert answer.headers["content-type"] == "application/vnd.apple.mpegurl"
-    listed = files_in(answer.text)
-    assert listed[0] == "segment_001.m4s" and "#EXT-X-ENDLIST" not in answer.text
+    assert listed == files_in(answer.text) == ["segment_001.m4s", "segment_002.m4s"] and "#EXT-X-ENDLIST" not in answer.text
     parts = [client.get(f"/api/jobs/{job}/stream/{name}") for name in ("init.mp4", *listed)]
     assert [part.status_code for part in parts] == [200] * len(parts)
     (folder / "joined.mp4").write_bytes(b"".join(part.content for part in parts))
@@ -191,10 +201,10 @@ def test_a_stream_made_on_another_host_is_watched_through_the_bucket_and_a_secon
             assert len(seen[-1]) >= len(listed), "the list never gets shorter"
             time.sleep(0.1)
         finished(client, job, first, tmp_path)
-        keys = [key for key in bucket.objects if f"jobs/{job}/stream/" in key]
+        keys = [key for key in list(bucket.objects) if f"jobs/{job}/stream/" in key]
         assert any(key.endswith("chunk_001.mp4") for key in keys)
         client.delete(f"/api/jobs/{job}")
-        assert not [key for key in bucket.objects if f"jobs/{job}/" in key]
+        assert not [key for key in list(bucket.objects) if f"jobs/{job}/" in key]
 
 
 # ------------------------------------------------------------------ what may be asked

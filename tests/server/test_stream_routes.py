@@ -53,6 +53,10 @@ async def test_a_stream_is_played_while_it_is_made(ana: httpx.AsyncClient) -> No
     assert playlist.headers["cache-control"] == "no-store"
     part = await ana.get("/api/jobs/j1/stream/segment_00001.m4s", headers={"range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, bytes(range(10, 20)))
+    for asked, status in (("bytes=100-", 416), ("bytes=9-2", 400)):
+        wrong = await ana.get("/api/jobs/j1/stream/segment_00001.m4s", headers={"range": asked})
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (status, "bad_range")
+        assert wrong.headers["x-request-id"]
 
 
 async def test_a_stream_that_is_done_comes_from_the_storage(ana: httpx.AsyncClient) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,12 @@ async def test_a_film_that_comes_too_slowly_is_given_up(larder: Larder, web: Fil
     assert await larder.left() == []
 
 
+async def test_films_have_as_many_minutes_as_the_server_is_told(larder: Larder) -> None:
+    assert Fetcher(larder.kept).limits.seconds == 120 * 60
+    settings = larder.kept.settings.model_copy(update={"url_minutes": 5})
+    assert Fetcher(replace(larder.kept, settings=settings)).limits.seconds == 300
+
+
 async def test_a_name_that_leads_inside_the_second_time_is_asked_once_only(
     larder: Larder, web: FilmWeb, clip: Callable[..., Path]
 ) -> None:
@@ -298,7 +305,7 @@ async def test_a_fetch_that_is_cancelled_ends_at_once_and_leaves_nothing(larder:
     while not larder.told:
         await asyncio.sleep(0.01)
     task.cancel()
-    done, _ = await asyncio.wait({task}, timeout=2)
+    done, _ = await asyncio.wait({task}, timeout=30)  # the rest would come after 60 s
     assert done and task.cancelled()
     assert await larder.left() == []
     assert larder.told[0]["total"] == 10**6

@@ -262,6 +262,38 @@ async def test_a_download_that_takes_too_long_is_given_up(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nX-Long: "], ids=["film", "headers"])
+async def test_a_source_that_dribbles_is_given_up_long_before_the_time_is_over(tmp_path: Path, head: bytes) -> None:
+    async def dribbles(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    async with listening(dribbles) as port:
+        limits = small(port, seconds=600, least=1000, window_s=0.4)
+        with pytest.raises(Unreachable, match=r"too slowly: less than 0\.001 MB in 0\.4 s"):
+            await fetch(f"http://films.test:{port}/", tmp_path / "x", limits, world(films=["127.0.0.1"]))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+async def test_a_source_that_gives_enough_in_each_window_may_take_many(tmp_path: Path) -> None:
+    async def steady(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        for _ in range(11):
+            writer.write(b"x" * 300_000)
+            await writer.drain()
+            await asyncio.sleep(1)
+        writer.close()
+
+    async with listening(steady) as port:
+        limits = small(port, least=200_000, window_s=10)
+        await fetch(f"http://films.test:{port}/", tmp_path / "x", limits, world(films=["127.0.0.1"]))
+    assert (tmp_path / "x").stat().st_size == 3_300_000
+
+
 async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     async with web(sends(b"film")) as port:
         with pytest.raises(StoreError):

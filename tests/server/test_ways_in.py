@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
-from house import PASSWORD, House, open_house
+from house import PASSWORD, House, told
 
 from polydub.cli import run
 from polydub.config.server import ServerSettings
@@ -19,16 +18,6 @@ from polydub.server.second_factor import MISSES
 
 NEW = "another long enough phrase"
 anyio = pytest.mark.anyio
-
-
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(tmp_path) as made:
-        yield made
-
-
-def told(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["error"]["code"]
 
 
 # ------------------------------------------------------------------ what was stolen
@@ -68,6 +57,38 @@ async def test_a_first_password_is_set_by_a_login_of_just_now(house: House) -> N
     entry = (await browser.post("/api/auth/login/link", json={"token": link})).json()
     browser.headers["x-csrf-token"] = entry["csrf"]
     assert (await browser.post("/api/auth/password", json=wish)).status_code == 204
+
+
+@anyio
+async def test_a_stolen_session_makes_no_token_that_outlives_it(house: House) -> None:
+    page, wish = await house.page("editor"), {"name": "ci"}
+    assert (await page.post("/api/auth/tokens", json=wish)).status_code == 201
+    house.clock.pass_by(minutes=11)
+    assert told(await page.post("/api/auth/tokens", json=wish)) == (403, "login_again")
+    assert (await page.post("/api/auth/again", json={"password": PASSWORD})).status_code == 204
+    assert (await page.post("/api/auth/tokens", json=wish)).status_code == 201
+    assert len((await page.get("/api/auth/tokens")).json()) == 2
+
+
+@anyio
+async def test_a_client_that_only_renews_its_login_makes_no_token(house: House) -> None:
+    person = await house.person("editor")
+    pair = (await house.client().post("/api/auth/login", json={"email": person.email, "password": PASSWORD})).json()
+    house.clock.pass_by(minutes=11)
+    pair = (await house.client().post("/api/auth/refresh", json={"refresh_token": pair["refresh_token"]})).json()
+    answer = await house.client(pair["access_token"]).post("/api/auth/tokens", json={"name": "ci"})
+    assert told(answer) == (403, "login_again")
+
+
+@anyio
+async def test_who_comes_by_links_alone_makes_a_token_by_one_of_just_now(house: House) -> None:
+    person = await house.accounts.open_account("bo@example.org", "Bo", "editor")
+    for minutes, status in ((11, 403), (9, 201)):
+        link = await house.accounts.link(person, "login")
+        entry = (await house.client().post("/api/auth/login/link", json={"token": link, "session": False})).json()
+        house.clock.pass_by(minutes=minutes)
+        answer = await house.client(entry["access_token"]).post("/api/auth/tokens", json={"name": "ci"})
+        assert answer.status_code == status
 
 
 # ------------------------------------------------------------------ how often
@@ -118,17 +139,21 @@ def test_the_last_admin_stays_one(here: Path, capsys: pytest.CaptureFixture[str]
     assert run(["admin", "user", "disable", "bo@example.org"]) == 2
 
 
-def test_a_server_that_lost_its_admins_gets_one_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("change", [{"role": "editor"}, {"disabled": True}, {"role": "viewer", "disabled": True}])
+def test_a_server_that_lost_its_admins_gets_one_again(
+    here: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
+) -> None:
     assert run(["admin", "user", "list"]) == 0
 
     async def lost() -> None:
         kept = await open_records(ServerSettings(), here / "polydub-data")
         (admin,) = await kept.users()
-        await kept.change_user(admin.id, role="editor")
+        await kept.change_user(admin.id, **change)
         await kept.close()
 
     asyncio.run(lost())
-    assert run(["admin", "token"]) == 3
-    command = capsys.readouterr().err.partition("hint: polydub ")[2].split()
-    assert run(command) == 0, "the command that the hint names mends it"
+    for _ in change:
+        assert run(["admin", "token"]) == 3
+        command = capsys.readouterr().err.partition("hint: polydub ")[2].split()
+        assert run(command) == 0, "the command that the hint names mends it"
     assert run(["admin", "token"]) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,8 +18,8 @@ from house import House, open_house, until
 from openai_js import run_js
 from standardwebhooks import Webhook as Signer
 
-from polydub.server.contracts import JobRow
-from polydub.server.incoming import Incoming
+from polydub.server.contracts import Event, JobRow
+from polydub.server.incoming import Incoming, Noted
 from polydub.server.urls import Limits, World
 from polydub.server.webhooks import LEASE, OUTBOX, PAUSES_S, Webhooks, announce, document
 
@@ -237,7 +237,7 @@ async def test_a_receiver_that_is_gone_is_not_called_again(house: House) -> None
 
 async def test_who_is_told_of_news_at_the_moment_of_the_end_ends(house: House) -> None:
     service = Webhooks(house.services)
-    async with asyncio.timeout(20), service.running():
+    async with asyncio.timeout(60), service.running():
         await asyncio.sleep(0.1)
         service.ring()
 
@@ -341,10 +341,7 @@ async def test_a_running_server_delivers_by_itself(house: House) -> None:
         async with service.running():
             await tell(house)
             service.ring()
-            for _ in range(200):
-                if ear.heard:
-                    break
-                await asyncio.sleep(0.02)
+            await until(lambda: ear.heard, "a webhook is told")
     assert len(ear.heard) == 1
 
 
@@ -411,14 +408,40 @@ async def test_the_same_message_twice_at_once_is_taken_once(house: House) -> Non
     assert len(await house.services.records.events("job1")) == 1
 
 
-async def test_a_preset_that_was_trained_elsewhere_says_so(house: House) -> None:
-    await house.services.records.put("preset", "p1", "somebody", {"name": "Alice"})
-    answer = await house.client().post("/api/webhook/preset-complete", **letter({"preset": "p1", "status": "done"}))
-    assert answer.status_code == 200
-    found = await house.services.records.get("preset", "p1")
-    assert found is not None
-    assert found[0] == "somebody"
-    assert (found[1]["name"], found[1]["training"]["status"]) == ("Alice", "done")
+async def test_a_signed_message_moves_a_preset_and_its_owner_is_told(house: House) -> None:
+    async with await house.as_("editor") as client:
+        await client.post("/api/webhooks", json={"url": "https://studio.example.org/hook"})
+        now = house.clock().isoformat()
+        preset = {"name": "Alice", "created": now, "updated": now}
+        await house.services.records.put("preset", "p1", (await house.person("editor")).id, preset)
+        for number, (status, state) in enumerate((("training", "TRAINING"), ("done", "READY"), ("failed", "READY"))):
+            message = {"preset": "p1", "status": status, "data": {"epochs": 3}}
+            answer = await house.client().post("/api/webhook/preset-complete", **letter(message, id_=f"msg_{number}"))
+            facts = (await client.get("/api/presets/p1")).json()
+            assert (answer.json(), facts["state"], facts["training"]["data"]) == ({"taken": True}, state, {"epochs": 3})
+        assert [told["event"] for _, _, told in await house.services.records.list(OUTBOX)] == ["preset.done"]
+        unknown = letter({"preset": "p2", "status": "done"}, id_="msg_9")
+        assert (await house.client().post("/api/webhook/preset-complete", **unknown)).status_code == 404
+
+
+async def test_what_a_remote_worker_tells_is_heard_at_once_by_who_follows_the_job(house: House) -> None:
+    """The fan-out of jobs is asked to tell, so that no listener waits for something else to happen."""
+    heard: list[tuple[str, str, Any]] = []
+    records = house.services.records
+
+    async def tell(job: str, kind: str, data: Mapping[str, Any]) -> Event:
+        heard.append((job, kind, data.get("remote")))
+        return await records.add_event(job, kind, data)
+
+    house.app.state.incoming = Incoming(records, SECRET, Noted(records, tell))
+    await a_job(house)
+    await house.client().post("/api/webhook/job-step", **letter(STEP))
+    done = letter({"job": "job1", "status": "failed", "message": "the card is broken"}, id_="msg_2")
+    await house.client().post("/api/webhook/job-complete", **done)
+    assert heard == [("job1", "progress", True), ("job1", "notice", True)]
+    row = await records.job("job1")
+    assert row is not None
+    assert row.state == "running", "who works on it here says how it ends"
 
 
 def _without(name: str) -> dict[str, Any]:

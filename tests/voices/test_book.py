@@ -143,7 +143,7 @@ def test_two_films_that_write_at_once_lose_nothing(shelf: Shelf) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(60)
     book = shelf.read()
     assert {c.name for c in book.characters} == {f"{a}-{b}" for a in range(3) for b in range(5)}
     assert len({c.id for c in book.characters}) == 15 and all(shelf.sound(c.references[0]) for c in book.characters)

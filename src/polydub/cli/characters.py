@@ -15,7 +15,7 @@ from polydub.cli.options import PATH, common, read, settings_options
 from polydub.cli.progress import Meter
 from polydub.config import Loaded
 from polydub.dubbing import Ears
-from polydub.errors import BadInput, BadSettings
+from polydub.errors import BadSettings
 from polydub.types import Notice
 from polydub.voices import bookkeeping, parcel
 from polydub.voices import characters as known
@@ -143,35 +143,18 @@ def enrol(name: str, files: tuple[Path, ...], speaker: str, **given: Any) -> int
     """
     loaded, shelf = _book(given, HEARING)
     shelf.read()  # whether it can be read is told before anything takes long
-    with Meter() as meter, portraying.listening_desk(loaded, Ears(meter.show, meter.say, meter.ask)) as desk:
-        sitters = [portraying.main_speaker(f, desk.sitters(f, sounds=True), speaker) for f in files]
-        encoder, notices = remembering.encoder_of(desk.run.tools["embedding"]), _noted(desk, shelf)
-    for file, one in zip(files, sitters, strict=True):
-        if not one.portrait.voiceprint or one.portrait.seconds < known.SHORTEST_S:
-            least = f"{known.SHORTEST_S:.0f} s"
-            raise BadInput(f"in {file} too little is said to know the voice again", f"give at least {least} of clear speech")
+    with Meter() as meter:
+        heard = portraying.heard(files, loaded, Ears(meter.show, meter.say, meter.ask), speaker)
+    notices = (*heard.notices, *remembering.unsealed(shelf))
     with shelf.changing() as draft:
-        draft.book, one = _named(draft.book, name)
-        for sitter in sitters:
-            kept = (draft.keep(sitter.sound),) if sitter.sound else ()
-            seen = known.Sighting(encoder, sitter.portrait.voiceprint, None, kept)
-            one = known.learned(one.model_copy(update={"locked": False}), seen, remembering.now())
-        draft.book = bookkeeping.replaced(draft.book, one)
+        one = heard.into(draft, name)
     output.say_notices(notices, given["verbose"])
     if given["as_json"]:
         output.result_json(_row(one))
     else:
-        seconds = sum(s.portrait.seconds for s in sitters)
+        seconds = sum(s.portrait.seconds for s in heard.sitters)
         output.result(output.clean(f"{one.id} {one.name}: enrolled from {seconds:.0f} s of speech"))
     return 0
-
-
-def _named(book: Book, name: str) -> tuple[Book, Character]:
-    """The character of exactly this name, else a new one."""
-    for one in book.characters:
-        if name.strip().casefold() in (one.id, *(n.casefold() for n in (one.name, *one.aliases))):
-            return book, one
-    return bookkeeping.added(book, name, "clone", remembering.now())
 
 
 def _noted(desk: portraying.Desk, shelf: Shelf) -> tuple[Notice, ...]:

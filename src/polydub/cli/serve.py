@@ -39,12 +39,14 @@ def serve(**given: Any) -> int:
     needs_server()
     from polydub.config import load_from_process
     from polydub.server.bootstrap import serve as serve_until_stopped
+    from polydub.server.leaving import Leaving
     from polydub.server.logs import start_logs
 
     start_logs(logging.DEBUG if given["debug"] else logging.INFO)
     names = ("host", "port", "data", "only")
     loaded = load_from_process({"server": {name: given[name] for name in names if given[name] is not None}}, given["job"])
-    asyncio.run(serve_until_stopped(loaded, _say))
+    with Leaving() as leaving:
+        asyncio.run(serve_until_stopped(loaded, _say, leaving))
     output.say("the server has stopped")
     return 0
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from polydub.config import Loaded
     from polydub.config.server import ServerSettings
+    from polydub.server.leaving import Leaving
 
 _QUEUES = ("cpu", "gpu", "net")
 
@@ -55,7 +56,10 @@ def worker(**given: Any) -> int:
 
     loaded = settled(loaded)
     refuse_one_process(loaded.settings.server)
-    asyncio.run(_work(loaded, queues, given["patience"], given["metrics_port"]))
+    from polydub.server.leaving import Leaving
+
+    with Leaving() as leaving:
+        asyncio.run(_work(loaded, queues, (given["patience"], given["metrics_port"]), leaving))
     output.say("the worker has stopped")
     return 0
 
@@ -71,17 +75,20 @@ def refuse_one_process(settings: ServerSettings) -> None:
         )
 
 
-async def _work(loaded: Loaded, queues: Sequence[str], patience_s: int, metrics_port: int | None) -> None:
-    from polydub.server import metrics
-    from polydub.server.bootstrap import folder_of
+async def _work(loaded: Loaded, queues: Sequence[str], told: tuple[int, int | None], leaving: Leaving) -> None:
+    """`told`: seconds of patience, port for figures."""
+    from polydub.server import metrics, retention
+    from polydub.server.bootstrap import CLOSING_S, NoJobs, folder_of, sweeping
+    from polydub.server.contracts import Services
     from polydub.server.db import open_records
+    from polydub.server.db.records import now_utc
     from polydub.server.hands import hands_of
     from polydub.server.jobs import Kept, open_worker
     from polydub.server.storage import open_storage
 
     settings: ServerSettings = loaded.settings.server
-    folder = folder_of(settings)
-    stop = asyncio.Event()
+    patience_s, metrics_port = told
+    folder, stop = folder_of(settings), asyncio.Event()
     for how in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(how, stop.set)
     records = await open_records(settings, folder)
@@ -91,13 +98,17 @@ async def _work(loaded: Loaded, queues: Sequence[str], patience_s: int, metrics_
     def scene() -> metrics.Scene:
         return metrics.Scene("worker", crews=at_work.crews, swept=at_work.sweeper.swept if at_work.sweeper else None)
 
+    services = Services(settings, records, storage, NoJobs(), folder, now_utc)
+    keeping = asyncio.create_task(sweeping(lambda: retention.sweep_host(services)))
     try:
         hide = metrics.serve(metrics_port, scene) if metrics_port else None
         output.say(f"working on {', '.join(queues)} as {at_work.executor}")
         await stop.wait()
+        leaving.begin(patience_s + CLOSING_S)
         output.say(f"stopping: jobs have {patience_s} s left")
         if hide:
             hide()
     finally:
+        keeping.cancel()
         await at_work.close(patience_s if stop.is_set() else 0)
         await records.close()

@@ -53,6 +53,10 @@ class ServerSettings(BaseModel):
         (), "Hosts and networks of one's own that webhooks may call: studio.lan, 10.1.0.0/16, n8n.lan:5678."
     )
     url_hosts: Hosts = _setting((), "Hosts and networks of one's own that films may be fetched from, written alike.")
+    url_minutes: int = _setting(
+        120, "Minutes that fetching a film may take; one that comes at less than 1 MB a minute is given up after two.",
+        ge=1, le=24 * 60,
+    )  # fmt: skip
     trusted_proxies: Words = _setting((), "Addresses of proxies whose X-Forwarded-For is believed.")
     access_minutes: int = _setting(15, "Minutes that an access token holds.", ge=1, le=60)
     refresh_days: int = _setting(30, "Days that a login lasts without being used.", ge=1, le=365)

@@ -11,14 +11,16 @@ from polydub import languages
 def match_language(wanted: str, known: Iterable[str]) -> str | None:
     """The entry of `known` that serves a tag, or a pair "en>es", best; None when the language or pair is not among them.
 
-    Nearness is that of `languages.nearest`; of pairs the target side counts first.
+    Nearness is that of `languages.nearest`; of pairs the target side counts first. "und>en" is served by any pair into "en".
     """
     if ">" not in wanted:
         return languages.nearest(wanted, sorted(known))
     source, _, target = wanted.partition(">")
-    pairs = sorted(tuple(pair.split(">")) for pair in known if languages.matches(pair.partition(">")[0], source))
+    anything = source == "und"
+    pairs = sorted(tuple(pair.split(">")) for pair in known if anything or languages.matches(pair.partition(">")[0], source))
     best_target = languages.nearest(target, [pair[1] for pair in pairs])
-    best_source = languages.nearest(source, [pair[0] for pair in pairs if pair[1] == best_target])
+    sources = [pair[0] for pair in pairs if pair[1] == best_target]
+    best_source = next(iter(sources), None) if anything else languages.nearest(source, sources)
     return f"{best_source}>{best_target}" if best_target and best_source else None
 
 

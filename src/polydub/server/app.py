@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, cast
@@ -102,21 +103,24 @@ def _add_house(app: FastAPI, services: Services, modules: tuple[str, ...], webho
 
         app.state.uploads = Uploads(services)
     if "webhooks" in modules:
-        from polydub.server.incoming import Incoming
+        from polydub.server.incoming import Incoming, Noted
         from polydub.server.webhooks import Webhooks
 
         app.state.webhooks = Webhooks(services)
-        app.state.incoming = Incoming(services.records, webhook_secret)
+        app.state.incoming = Incoming(services.records, webhook_secret, Noted(services.records, services.jobs.tell))
+    if "presets" in modules:
+        from polydub.server.presets import Presets
+
+        app.state.presets = Presets(services, app.state.uploads)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """While the server runs: what waits to be delivered is."""
-    webhooks = getattr(app.state, "webhooks", None)
-    if webhooks is None:
-        yield
-        return
-    async with webhooks.running():
+    """While the server runs: what waits to be delivered is, and presets are made."""
+    async with AsyncExitStack() as stack:
+        for name in ("webhooks", "presets"):
+            if service := getattr(app.state, name, None):
+                await stack.enter_async_context(service.running())
         yield
 
 
@@ -210,5 +214,19 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 if operation is not None and rule.role != "public":
                     operation["security"] = [{"bearer": []}, {"session": []}]
                     operation["x-role"], operation["x-scope"] = rule.role, rule.scope
-        app.openapi_schema = document
+        app.openapi_schema = _readable(document)
     return app.openapi_schema
+
+
+def _readable(document: dict[str, Any]) -> dict[str, Any]:
+    """For what makes clients of it: parameters without Python's underscores, and a schema for what is no JSON."""
+    told: dict[str, Any] = json.loads(json.dumps(document).replace("{id_}", "{id}"))
+    for operation in (one for methods in told["paths"].values() for one in methods.values()):
+        for parameter in operation.get("parameters", ()):
+            if parameter["name"] == "id_":
+                parameter["name"], parameter["schema"]["title"] = "id", "Id"
+        for answer_ in operation["responses"].values():
+            for kind, content in answer_.get("content", {}).items():
+                binary = {} if kind.startswith("text/") else {"format": "binary"}
+                content.setdefault("schema", {"type": "string", **binary})
+    return told

@@ -7,12 +7,13 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -24,9 +25,14 @@ from polydub.server.app import create_app
 from polydub.server.contracts import Event, JobRow, Secret, Services, User
 from polydub.server.db import open_records
 from polydub.server.db.records import now_utc
+from polydub.server.hands import postgres
+from polydub.server.leaving import Leaving
 from polydub.server.passwords import check_list
 from polydub.server.storage import open_storage
 from polydub.server.tokens import Keys, digest, new_id
+
+if TYPE_CHECKING:
+    from polydub.server.retention import Doomed
 
 LOG = logging.getLogger("polydub.server")
 FIRST_ADMIN = "admin@localhost"
@@ -34,6 +40,7 @@ KEYS, HOST_TOKEN = "keys.json", "API_TOKEN"
 SHORTEST_TOKEN = 32
 FIRST_SWEEP_S, SWEEP_S = 600, 6 * 3600
 FAREWELL_S = 10  # that open requests have to end when the server is stopped
+CLOSING_S, CLOSING_ALONE_S = 5, 60  # that the rest then has; work that was done in this process takes longer to put down
 
 
 @dataclass(frozen=True)
@@ -127,16 +134,18 @@ async def first_admin(accounts: Accounts) -> tuple[User, bool]:
     if not await accounts.records.add_user(user):  # another process was quicker, or it was disabled or changed
         known = await accounts.records.user_by_email(FIRST_ADMIN)
         if known is None or known.disabled or known.role != "admin":
-            raise BadSettings("the server has no admin", f"polydub admin user role {FIRST_ADMIN} admin")
+            mend = f"user enable {FIRST_ADMIN}" if known and known.disabled else f"user role {FIRST_ADMIN} admin"
+            raise BadSettings("the server has no admin", f"polydub admin {mend}")
         return known, False
     await accounts.audit("account-opened", user.id, by="first start", role="admin")
     return user, True
 
 
-async def serve(loaded: Loaded, begun: Callable[[Mapping[str, str]], None]) -> None:
+async def serve(loaded: Loaded, begun: Callable[[Mapping[str, str]], None], leaving: Leaving) -> None:
     """Serves until it is told to stop (SIGTERM, SIGINT), then ends what is open within `FAREWELL_S` seconds.
 
-    Args: begun: called once requests are taken, with "url" and "data", and "link" and "minutes" on the first start.
+    Args: begun: called once requests are taken, with "url" and "data", and "link" and "minutes" on the first start. leaving:
+    begins when it is told to stop.
     Raises: what `opened` raises; BadSettings: the port is taken.
     """
     settings = loaded.settings.server
@@ -152,25 +161,35 @@ async def serve(loaded: Loaded, begun: Callable[[Mapping[str, str]], None]) -> N
             if house.first_start:
                 facts["minutes"] = str(settings.link_minutes)
                 facts["link"] = f"{url}/login?token={await house.accounts.link(house.admin, 'login')}"
+            limit_s = FAREWELL_S + (CLOSING_S if postgres(house.services.settings) else CLOSING_ALONE_S)
             keeping = asyncio.create_task(_keep_house(house.services))
             try:
-                await _run(app, listener, lambda: begun(facts))
+                await _run(app, listener, lambda: begun(facts), lambda: leaving.begin(limit_s))
             finally:
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _keep_house(services: Services) -> None:
-    """Now and then deletes what has been kept long enough."""
     from polydub.server.retention import sweep
 
-    wait_s = FIRST_SWEEP_S
+    async def swept() -> Sequence[Doomed]:
+        gone = await sweep(services)
+        await services.records.sweep_secrets(services.now())
+        return gone
+
+    await sweeping(swept)
+
+
+async def sweeping(sweep: Callable[[], Awaitable[Sequence[Doomed]]], first_s: float = FIRST_SWEEP_S,
+                   then_s: float = SWEEP_S) -> None:  # fmt: skip
+    """Deletes what has been kept long enough, for the first time after `first_s` seconds, then every `then_s`."""
+    wait_s = first_s
     while True:
         await asyncio.sleep(wait_s)
-        wait_s = SWEEP_S
+        wait_s = then_s
         try:
-            gone = await sweep(services)
-            await services.records.sweep_secrets(services.now())
+            gone = await sweep()
             LOG.info("swept", extra={"facts": {"removed": len(gone), "bytes": sum(row.bytes for row in gone)}})
         except PolydubError as error:
             LOG.warning("old files and rows stay until the next time: %s", error.message)
@@ -201,6 +220,15 @@ def address_of(settings: ServerSettings, port: int) -> str:
 class _Uvicorn(uvicorn.Server):
     """Signals stop it; they are not sent again afterwards, since there is more to close than uvicorn knows."""
 
+    def __init__(self, config: uvicorn.Config, stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Also begins to leave."""
+        self._stopping()
+        super().handle_exit(sig, frame)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         loop = asyncio.get_running_loop()
@@ -214,12 +242,12 @@ class _Uvicorn(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def _run(app: Any, listener: socket.socket, begun: Callable[[], None]) -> None:
+async def _run(app: Any, listener: socket.socket, begun: Callable[[], None], stopping: Callable[[], None]) -> None:
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none", lifespan="on",
         timeout_graceful_shutdown=FAREWELL_S, timeout_keep_alive=15,
     )  # fmt: skip
-    server = _Uvicorn(config)
+    server = _Uvicorn(config, stopping)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
@@ -273,6 +301,9 @@ class NoJobs:
     async def listen(self, id_: str, after: int = 0) -> AsyncIterator[Event]:
         for event in ():
             yield event
+
+    async def tell(self, id_: str, kind: str, data: Mapping[str, Any]) -> Event:
+        raise BadSettings("this server takes no jobs", "start it without --only")
 
     async def queue_depth(self) -> Mapping[str, int]:
         return {}

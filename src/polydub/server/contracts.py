@@ -244,6 +244,10 @@ class Jobs(Protocol):
         """Events of a job from number `after` + 1 on, as they happen, up to its last one."""
         ...
 
+    async def tell(self, id_: str, kind: str, data: Mapping[str, Any]) -> Event:
+        """Keeps an event of a job, and gives it to those who listen."""
+        ...
+
     async def queue_depth(self) -> Mapping[str, int]: ...
     async def ended(self, before: datetime) -> Sequence[str]:
         """Ids of what the queues remember of work that ended before then."""

@@ -42,10 +42,12 @@ def wanted(row: JobRow) -> bool:
 
 
 class Fetcher:
-    """Fetches films. `world`: what may be reached; None = the internet, and what the setting url_hosts lists."""
+    """Fetches films. `world`: what may be reached; None = the internet, and what the setting url_hosts lists. `limits`: None =
+    the usual ones, and the setting url_minutes."""
 
-    def __init__(self, kept: Kept, world: urls.World | None = None, limits: urls.Limits = urls.STANDARD) -> None:
-        self._kept, self.limits = kept, limits
+    def __init__(self, kept: Kept, world: urls.World | None = None, limits: urls.Limits | None = None) -> None:
+        self._kept = kept
+        self.limits = limits or replace(urls.STANDARD, seconds=kept.settings.url_minutes * 60.0)
         self.world = world or urls.allowing(kept.settings.url_hosts)
 
     async def fetch(self, row: JobRow, hear: Hear) -> Mapping[str, Any]:

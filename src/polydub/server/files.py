@@ -13,6 +13,8 @@ from typing import Literal
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from polydub.server.contracts import Storage
 from polydub.server.names import disposition
@@ -21,6 +23,24 @@ from polydub.server.problems import Problem, not_found
 PRESIGNED_S = 900
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _PLAYED = ("video/", "audio/", "image/png", "image/jpeg", "image/webp", "text/vtt", "application/vnd.apple.mpegurl")
+
+
+class LocalFile(FileResponse):
+    """A file of this host, whole or by ranges; a range that cannot be sent is refused in the shape of all errors."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises: Problem 400 for a malformed range, 416 for one outside the file."""
+
+        async def checked(message: Message) -> None:
+            status = message.get("status")
+            if status == 416:
+                raise RangeOutside(Headers(raw=message["headers"])["content-range"])
+            if status == 400:
+                hint = "send Range: bytes=FIRST-LAST"
+                raise Problem(400, "bad_range", "the range is not well formed", hint=hint, param="Range")
+            await send(message)
+
+        await super().__call__(scope, receive, checked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +54,7 @@ class Outgoing:
 
 
 async def send(request: Request, storage: Storage, file: Outgoing, *, direct: bool = True) -> Response:
-    """The answer to GET or HEAD: 200, 206 and 416 for one range, or 307 to the bucket where the storage has addresses.
+    """The answer to GET or HEAD: 200, 206 for a range, or 307 to the bucket where the storage has addresses.
 
     Args: direct: False = never 307, for players and pages that may not go elsewhere.
     Raises: Problem 404 when the file is not there, 416 for a range outside it.
@@ -42,7 +62,7 @@ async def send(request: Request, storage: Storage, file: Outgoing, *, direct: bo
     headers = _headers(file)
     local = storage.local(file.key)
     if local is not None:
-        return FileResponse(local, media_type=file.media, headers=headers)
+        return LocalFile(local, media_type=file.media, headers=headers)
     if direct and request.method == "GET":
         url = await storage.presigned(file.key, method="GET", seconds=PRESIGNED_S, name="" if file.show else file.name)
         if url is not None and await storage.size(file.key) is not None:
@@ -70,7 +90,7 @@ def _streamed(request: Request, storage: Storage, file: Outgoing, size: int) -> 
         start, end = _span(asked, size)
         status = 206
         if start >= end:
-            raise RangeOutside(size)
+            raise RangeOutside(f"bytes */{size}")
     headers = {**_headers(file), "accept-ranges": "bytes", "content-length": str(end - start)}
     if status == 206:
         headers["content-range"] = f"bytes {start}-{end - 1}/{size}"
@@ -90,6 +110,6 @@ def _span(asked: re.Match[str], size: int) -> tuple[int, int]:
 class RangeOutside(Problem):
     """416; sent with `headers`."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, content_range: str) -> None:
         super().__init__(416, "bad_range", "the range lies outside the file", param="Range")
-        self.headers = {"content-range": f"bytes */{size}"}
+        self.headers = {"content-range": content_range}

@@ -13,7 +13,8 @@ from polydub import listening, pipeline
 from polydub.choosing import Chooser
 from polydub.engines.base import Kind
 from polydub.engines.registry import UNKNOWN
-from polydub.errors import NoSpeech
+from polydub.errors import NoSpeech, PolydubError
+from polydub.languages import matches
 from polydub.runner import Handle, Run
 from polydub.server.desk import Flow
 from polydub.server.hints import NO_HINTS, Hints, heeding
@@ -175,6 +176,8 @@ def _hear(house: House, recording: Recording, want: Listening, flow: Flow[Tellin
         run.tools["asr"] = tool
         for notice in unheeded:
             run.note(notice)
+        if want.english:
+            _check_translator(house, run, want.language)
         with house.desk(tool).place(), house.desk(tool).turn(time.monotonic(), flow.check):
             source, extracted = _opened(run, recording)
             flow.put(Heeded(named(tool), source.duration, unheeded))
@@ -182,6 +185,18 @@ def _hear(house: House, recording: Recording, want: Listening, flow: Flow[Tellin
                 flow.put(_heard(house, run, extracted, want, flow))
             except NoSpeech:
                 flow.put(Heard(want.language or UNKNOWN, source.duration, "", (), run.notices))
+
+
+def _check_translator(house: House, run: Run, language: str) -> None:
+    """Before anything is recognised. Raises what choosing raises where nothing here translates into English."""
+    if language and matches(language, "en"):
+        return
+    try:
+        Chooser(house.loaded, {}).check(run, {"mt": f"{language or UNKNOWN}>en"})
+    except PolydubError as error:
+        if not language:
+            error.hint = "; ".join(filter(None, (error.hint, "or say language=en where English is spoken")))
+        raise
 
 
 def _heard(house: House, run: Run, extracted: Handle[listen.Heard], want: Listening, flow: Flow[Telling]) -> Heard:

@@ -1,13 +1,14 @@
-"""What remote workers tell the server: signed as Standard Webhooks, taken once, kept as events of the job.
+"""What remote workers tell the server: signed as Standard Webhooks, taken once.
 
-Nothing here moves a job: `Receiver` is what a runner of remote work puts in the place of `Noted`, which only keeps it.
+It becomes events of the job, or moves a preset. Nothing here moves a job: `Receiver` is what a runner of remote work puts in
+the place of `Noted`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
 
@@ -15,13 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from standardwebhooks import Webhook as Signer
 from standardwebhooks import WebhookVerificationError
 
-from polydub.server.contracts import Records
+from polydub.server import presets
+from polydub.server.contracts import OPEN, Event, Records
 from polydub.server.problems import Problem, not_found
 
 KIND = "received"  # of documents in the records: ids of messages that were taken
 BODY = 1_000_000  # bytes
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Facts = Annotated[dict[str, Any], Field(default_factory=dict, max_length=100)]
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [fields]})
 
 
 class _Told(BaseModel):
@@ -31,6 +37,7 @@ class _Told(BaseModel):
 class JobStep(_Told):
     """A remote worker has got on with a job."""
 
+    model_config = _example(job="5f0c2f9f2b1d4c6e8a7b9c0d", step="separate", done=1, total=4)
     job: Id
     step: str = Field(min_length=1, max_length=100, description="Name of the stage.")
     done: float = Field(default=0, ge=0, description="Of `total`.")
@@ -41,6 +48,7 @@ class JobStep(_Told):
 class JobComplete(_Told):
     """A remote worker has finished its part of a job."""
 
+    model_config = _example(job="5f0c2f9f2b1d4c6e8a7b9c0d", status="done", message="4 stems")
     job: Id
     status: Literal["done", "failed"]
     message: str = Field(default="", max_length=2000)
@@ -48,10 +56,11 @@ class JobComplete(_Told):
 
 
 class PresetComplete(_Told):
-    """A voice preset has been trained elsewhere."""
+    """A voice preset is being made elsewhere, or has been."""
 
+    model_config = _example(preset="5f0c2f9f2b1d4c6e8a7b9c0d", status="training", message="epoch 1 of 3")
     preset: Id
-    status: Literal["done", "failed"]
+    status: Literal["training", "done", "failed"]
     message: str = Field(default="", max_length=2000)
     data: Facts
 
@@ -68,37 +77,34 @@ class Receiver(Protocol):
 
 
 class Noted:
-    """Keeps messages as events of their job, and the outcome in the preset's document."""
+    """Keeps messages as events of their job, and moves presets. `tell`: gives events also to those who listen."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, records: Records, tell: Callable[[str, str, Mapping[str, Any]], Awaitable[Event]] | None = None) -> None:
+        self._records, self._tell = records, tell or records.add_event
 
     async def job_step(self, told: JobStep) -> None:
-        """As an event "progress". Raises: Problem 404; 409 when the job has ended."""
+        """As an event "progress" that says "remote". Raises: Problem 404; 409 when the job has ended."""
         await self._open(told.job)
         data = {"stage": told.step, "done": told.done, "total": told.total, "remote": True, **_apart(told.data)}
-        await self._records.add_event(told.job, "progress", data)
+        await self._tell(told.job, "progress", data)
 
     async def job_complete(self, told: JobComplete) -> None:
         """As an event "notice" with the code remote-done or remote-failed. Raises: Problem 404, 409."""
         await self._open(told.job)
-        data = {"code": f"remote-{told.status}", "text": told.message, **_apart(told.data)}
-        await self._records.add_event(told.job, "notice", data)
+        severity = "info" if told.status == "done" else "warning"
+        data = {"code": f"remote-{told.status}", "text": told.message, "severity": severity, "remote": True}
+        await self._tell(told.job, "notice", {**data, **_apart(told.data)})
 
     async def preset_complete(self, told: PresetComplete) -> None:
-        """In the preset's document, under "training". Raises: Problem 404."""
-        found = await self._records.get("preset", told.preset)
-        if found is None:
-            raise not_found("preset")
-        owner, kept = found
+        """Moves the preset, only forward. Raises: Problem 404."""
         training = {"status": told.status, "message": told.message, **_apart(told.data)}
-        await self._records.put("preset", told.preset, owner, {**kept, "training": training})
+        await presets.told(self._records, told.preset, told.status, training)
 
     async def _open(self, job: str) -> None:
         row = await self._records.job(job)
         if row is None:
             raise not_found("job")
-        if row.state in ("done", "failed", "cancelled"):
+        if row.state not in OPEN:
             raise Problem(409, "job_ended", f"the job is {row.state}")
 
 

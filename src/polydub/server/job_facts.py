@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from polydub.server.contracts import JobRow, JobState
 
@@ -30,6 +30,16 @@ _MEDIA: Mapping[str, str] = {
 }
 
 
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    model_config = ConfigDict(extra="allow")
+    code: str = Field(examples=["bad-input"])
+    message: str
+    hint: str = ""
+    retryable: bool = False
+
+
 class JobFacts(BaseModel):
     """One dub of one film."""
 
@@ -41,7 +51,7 @@ class JobFacts(BaseModel):
     attempt: int = Field(description="1, and one more with each retry, resume and synthesis.")
     request: dict[str, JsonValue] = Field(description="What was asked for.")
     progress: dict[str, JsonValue] = Field(description="Of the running stage: stage, done, total.")
-    error: dict[str, JsonValue] | None = Field(description="Why it failed: code, message, hint, retryable.")
+    error: JobError | None
     created: datetime
     updated: datetime
     finished: datetime | None

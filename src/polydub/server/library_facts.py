@@ -73,7 +73,7 @@ class VoiceList(BaseModel):
 class RecordingWish(_Wish):
     """A recording of the voice."""
 
-    upload: Id
+    upload: Id = Field(examples=["5f0c2f9f2b1d4c6e8a7b9c0d"])
     transcript: Text = Field(default="", description="What is said in it.")
 
 
@@ -81,7 +81,10 @@ class VoiceWish(_Wish):
     """A voice that is to be kept."""
 
     name: Name = Field(examples=["Anna"])
-    recordings: list[RecordingWish] = Field(min_length=1, max_length=20, description="6 to 15 s of clean speech are best.")
+    recordings: list[RecordingWish] = Field(
+        min_length=1, max_length=20, description="6 to 15 s of clean speech are best.",
+        examples=[[{"upload": "5f0c2f9f2b1d4c6e8a7b9c0d", "transcript": "Good morning to you."}]],
+    )  # fmt: skip
     language: str = Field(default="und", max_length=50, examples=["de"])
     licence: Annotated[str, Field(max_length=200)] = ""
     consent: Text = Field(default="", description="Who agreed, and when; a public licence does without.")
@@ -118,7 +121,7 @@ class Term(_Wish):
 class GlossaryWish(_Wish):
     """Terms and their translations."""
 
-    name: Name
+    name: Name = Field(examples=["Clouds"])
     entries: list[Term] = Field(max_length=MOST_ENTRIES, examples=[[{"term": "cloud", "translation": "nube"}]])
 
 
@@ -178,9 +181,20 @@ class CharacterFacts(BaseModel):
     updated: str
 
 
+class CharacterWish(_Wish):
+    """Someone who is to be recognised from now on."""
+
+    name: Name = Field(examples=["Anna"], description="Of a character who is known, learns from the recordings.")
+    uploads: list[Id] = Field(
+        min_length=1, max_length=20, description="Recordings in which it speaks.", examples=[["5f0c2f9f2b1d4c6e8a7b9c0d"]]
+    )
+    speaker: str = Field(default="", max_length=200, description="Who of those in them; empty = who speaks most of the time.")
+
+
 class CharacterPatch(_Wish):
     """What is to be otherwise."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Ana"}]})
     name: Name
 
 
@@ -203,18 +217,27 @@ def character_facts(one: Character) -> CharacterFacts:
 
 
 class PresetWish(_Wish):
-    """A voice that is to be trained from recordings."""
+    """A voice that is to be made from recordings of one person."""
 
-    name: Name
+    name: Name = Field(examples=["Narrator"])
+    uploads: list[Id] = Field(
+        min_length=1, max_length=50, description="Recordings of one person: 30 s of speech or more in all.",
+        examples=[["5f0c2f9f2b1d4c6e8a7b9c0d"]],
+    )  # fmt: skip
+    consent: Text = Field(
+        default="",
+        description="Who agreed, and when; a public licence does without.",
+        examples=["Ana Roth, 2026-03-01"],
+    )
+    licence: Annotated[str, Field(max_length=200)] = ""
     description: Text = ""
-    language: str = Field(default="und", max_length=50)
-    uploads: list[Id] = Field(default=[], max_length=50, description="Recordings.")
+    language: str = Field(default="und", max_length=50, description="BCP-47; und = not known.", examples=["es"])
 
 
 class PresetPatch(_Wish):
     """What is to be otherwise; what is left out stays."""
 
-    name: Name | None = None
+    name: Name | None = Field(default=None, examples=["Narrator"])
     description: Text | None = None
 
 
@@ -223,12 +246,17 @@ class PresetFacts(BaseModel):
 
     id: str
     name: str
-    description: str
-    language: str
-    uploads: list[str]
+    description: str = ""
+    language: str = "und"
+    uploads: list[str] = []
+    consent: str = ""
+    licence: str = ""
     state: Literal["CREATED", "TRAINING", "READY", "FAILED"] = Field(
-        description="CREATED = it is kept, and nothing is trained: this server does not train yet."
+        description="TRAINING = its recordings are looked at; READY = dubs may name it, as voice_preset_id."
     )
+    progress: float = Field(description="0 to 1.")
+    message: str = Field(default="", description="Why it failed.")
+    speech_s: float = Field(default=0.0, description="Seconds of speech that were found.")
     training: dict[str, JsonValue] | None = Field(default=None, description="What a remote worker has told.")
     created: datetime
     updated: datetime

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from polydub.server import requests
+from polydub.server import presets, requests
 from polydub.server.access import mine, owned
 from polydub.server.catalogue import refuse_trials
 from polydub.server.contracts import JobRow, JobState, Principal, Services
@@ -30,6 +30,7 @@ KIND = "idempotency"  # of documents in the records
 WORKING: frozenset[JobState] = frozenset({"queued", "running"})
 _BUSY = timedelta(seconds=30)  # for which another request of the same key may be at it
 _LONGEST_KEY = 200
+_APART = {"title", "priority", "glossary", "voice_preset_id"}  # of a wish: what is no part of a request as it is
 
 
 class FileWish(BaseModel):
@@ -76,12 +77,20 @@ class JobWish(BaseModel):
     files: dict[Literal["glossary", "rttm", "font"], FileWish] = {}
     settings: dict[str, JsonValue] = Field(default={}, max_length=200, description="By their names in the settings' reference.")
     voices: dict[str, str] = Field(default={}, max_length=200, description="Names of voices by speaker.")
+    voice_preset_id: Id | None = Field(
+        default=None, description="A preset of /api/presets that is READY: whom `voices` leaves out speaks in its voice."
+    )
     preset: Annotated[str, Field(max_length=100, description="Name of what these settings are, for people.")] = ""
+
+
+def early(wish: JobWish) -> None:
+    """Raises: BadSettings for what cannot be, before the film is there."""
+    requests.read(wish.model_dump(exclude=_APART, exclude_none=True))
 
 
 async def request_of(who: Principal, wish: JobWish, uploads: Uploads, world: World) -> requests.Request:
     """The request of a wish. Raises: Problem 404, 409, 410 for an upload; Refused for a url; BadSettings for what cannot be."""
-    tree: dict[str, Any] = wish.model_dump(exclude={"title", "priority", "glossary"}, exclude_none=True)
+    tree: dict[str, Any] = wish.model_dump(exclude=_APART, exclude_none=True)
     for file in _files(tree):
         if "url" in file:
             file.update(coming(file["url"], world, file["name"]))
@@ -113,8 +122,9 @@ class Orders:
     async def place(self, who: Principal, wishes: Sequence[JobWish], key: str = "") -> list[JobRow]:
         """Submits jobs, all or (where there are too many) none; those that are there already, for a key that was used.
 
+        What has been deleted since is not begun anew.
         Raises: what `request_of` raises; TooManyJobs and Problem 429; Problem 422 for a key that was used for something else,
-        409 while another request of this key is at it.
+        409 while another request of this key is at it, 410 where all of its jobs were deleted.
         """
         world = allowing(self._services.settings.url_hosts)
         asked = [await request_of(who, wish, self._uploads, world) for wish in wishes]
@@ -122,13 +132,27 @@ class Orders:
             refuse_trials(request.settings, self._services.settings)
         for wish in wishes:
             await self._terms(who, wish)
+            await self.check_preset(who, wish)
         document = await self._once(who, key, wishes) if key else {"jobs": [new_id() for _ in wishes]}
+        if document.get("started"):
+            return await self._left(document["jobs"])
+        kept: Mapping[str, Any] = {}
         try:
-            return await self._submit(who, list(zip(document["jobs"], wishes, asked, strict=True)), again=bool(key))
-        except BaseException:
+            rows = await self._submit(who, list(zip(document["jobs"], wishes, asked, strict=True)), again=bool(key))
+            kept = {"started": True}
+            return rows
+        finally:
             if key:
-                await self._services.records.put(KIND, _name(who, key), who.user.id, {**document, "failed": True})
-            raise
+                kept = kept or {"failed": True}
+                await self._services.records.put(KIND, _name(who, key), who.user.id, {**document, **kept})
+
+    async def _left(self, ids: Sequence[str]) -> list[JobRow]:
+        """Those of the jobs of a key that were not deleted. Raises: Problem 410."""
+        rows = [row for row in [await self._services.records.job(id_) for id_ in ids] if row]
+        if not rows:
+            hint = "take a new key to begin anew"
+            raise Problem(410, "job_deleted", "what this key began was deleted", param="Idempotency-Key", hint=hint)
+        return rows
 
     async def _submit(
         self, who: Principal, orders: Sequence[tuple[str, JobWish, requests.Request]], again: bool
@@ -142,7 +166,7 @@ class Orders:
             if there is None:
                 at = now + timedelta(microseconds=number)  # lists go on from a time
                 title = wish.title or request.input.name
-                whole = await self._with_glossary(who, wish, request)
+                whole = await self._with_voice(who, wish, await self._with_glossary(who, wish, request))
                 tree = whole.model_dump(mode="json")
                 there = JobRow(id_, who.user.id, "dub", title, tree, "queued", at, at, priority=wish.priority)
                 fresh.append((there, whole))
@@ -174,6 +198,18 @@ class Orders:
         file = requests.File(upload=upload.id, name=upload.name)
         return request.model_copy(update={"files": {**request.files, "glossary": file}})
 
+    async def check_preset(self, who: Principal, wish: JobWish) -> None:
+        """Raises: Problem 404, 409 for a preset that no dub can name."""
+        if wish.voice_preset_id:
+            await presets.ready(self._services.records, who, wish.voice_preset_id)
+
+    async def _with_voice(self, who: Principal, wish: JobWish, request: requests.Request) -> requests.Request:
+        """The voice of a preset as it is now, which the job keeps whatever becomes of the preset."""
+        if not wish.voice_preset_id:
+            return request
+        name, files = await presets.ready(self._services.records, who, wish.voice_preset_id)
+        return request.model_copy(update={"voice": files, "preset": request.preset or name})
+
     async def check_room(self, owner: str, more: int = 1) -> None:
         """Raises: Problem 429 when so many more jobs of an account may not wait or run."""
         have, limit = await self._services.records.count_jobs(owner, WORKING), self._services.settings.jobs_a_user
@@ -203,7 +239,7 @@ class Orders:
                 hint="take a new key for each request",
             )  # fmt: skip
         there = all([await records.job(id_) is not None for id_ in known["jobs"]])
-        if not there and not known.get("failed") and now - datetime.fromisoformat(known["at"]) < _BUSY:
+        if not there and not known.keys() & {"failed", "started"} and now - datetime.fromisoformat(known["at"]) < _BUSY:
             problem = Problem(409, "idempotency_in_progress", "another request of this key is being worked on")
             problem.retryable, problem.retry_after = True, 1.0
             raise problem
@@ -236,8 +272,7 @@ async def remove(services: Services, row: JobRow) -> None:
             raise Problem(409, "job_open", "the job has just been begun anew", hint="delete it again")
         return
     await records.drop_events(row.id)
-    for kind in (KIND, LOGGED):
-        await records.drop_naming(kind, row.owner, row.id)
+    await records.drop_naming(LOGGED, row.owner, row.id)
     for key in await storage.keys(f"jobs/{row.id}/"):
         await storage.delete(key)
     await anyio.to_thread.run_sync(lambda: shutil.rmtree(services.folder / "jobs" / row.id, ignore_errors=True))

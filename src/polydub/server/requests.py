@@ -29,6 +29,7 @@ _TEXTS = frozenset({"source_language", "speakers", "summary", "asr_model"})  # w
 _ENGINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PATHLIKE = re.compile(r"[/\\~\x00-\x1f]")
+_VOICE = "voice"  # folder of the files of a voice
 _TAG = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}"
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,100}$")]
@@ -80,7 +81,8 @@ class Request(BaseModel):
     """A dub of one film. Raises (as ValidationError) what cannot be before any work is done.
 
     Attributes: to: languages. transcript, translations (by language), files (by setting): uploads. settings: by their names
-    in `allowed`. voices: names of voices by speaker. preset: name of the preset whose settings these are, for people.
+    in `allowed`. voices: names of voices by speaker. voice: files of the folder of a voice, as the library has them, which is
+    that of everybody else. preset: name of the preset whose settings these are, for people.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,6 +95,7 @@ class Request(BaseModel):
     files: Mapping[Literal["glossary", "rttm", "font"], File] = {}  # settings that name a file: uploads for a remote user
     settings: Mapping[str, JsonValue] = {}
     voices: Mapping[Name, Name] = {}
+    voice: Annotated[tuple[File, ...], Field(max_length=50)] = ()
     preset: Annotated[str, Field(max_length=100)] = ""
 
     @model_validator(mode="after")
@@ -168,6 +171,8 @@ def to_job(request: Request, folder: Path) -> tuple[Job, dict[str, object]]:
     """The film and its texts in the folder of a job, and the settings as a command line would give them."""
     values = _values(request)
     values |= {name: str(folder / _place(name, file)) for name, file in request.files.items()}
+    if request.voice:
+        values["voice"] = {"*": str(folder / _place(_VOICE, request.voice[0]).parent), **request.voices}
     transcript = folder / _place("transcript", request.transcript) if request.transcript else None
     translations = {tag: folder / _place(f"translation.{tag}", file) for tag, file in request.translations.items()}
     return Job(folder / _place("film", request.input), transcript, translations), values
@@ -197,7 +202,8 @@ def _placed(request: Request) -> dict[Path, File]:
     }
     if request.transcript:
         named["transcript"] = request.transcript
-    return {_place(name, file): file for name, file in named.items()}
+    placed = {_place(name, file): file for name, file in named.items()}
+    return placed | {_place(_VOICE, file): file for file in request.voice}
 
 
 def _place(name: str, file: File) -> Path:

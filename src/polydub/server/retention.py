@@ -20,6 +20,8 @@ import anyio.to_thread
 from polydub.server.contracts import OPEN, JobRow, Services
 from polydub.server.incoming import KIND as RECEIVED
 from polydub.server.orders import KIND as ONCE
+from polydub.server.presets import KIND as PRESET
+from polydub.server.presets import MADE
 from polydub.server.problems import Problem
 from polydub.server.shared_store import FRESH, ROWS, WORK
 from polydub.server.shelf import Shelf
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 ALL = 1_000_000
 YOUNG = timedelta(days=1)  # files without a row may be about to get one
+STORE, SERVED = "store", "address"  # of a host's folder: its memo, and the mark that a server has worked there
 _ID = re.compile(r"[0-9a-f]{24}")
 _SPEECH = ("speech/", "stems/")  # keys of generated sound; their first word is also a kind of documents
 
@@ -42,7 +45,7 @@ _SPEECH = ("speech/", "stems/")  # keys of generated sound; their first word is 
 class Doomed:
     """Something that goes. Attributes: what: its kind. name: id or key. bytes: that become free. reason: why it goes."""
 
-    what: Literal["input", "unfinished upload", "file", "events", "row", "workflow", "folder"]
+    what: Literal["input", "unfinished upload", "file", "events", "row", "workflow", "folder", "finished work"]
     name: str
     bytes: int
     reason: str
@@ -57,6 +60,21 @@ async def sweep_beside(services: Services, *, dry_run: bool = False) -> Sequence
 
     async with queues(postgres(services.settings), services.folder) as client:
         return await sweep(services, dry_run=dry_run, past=Past(client) if client else None)
+
+
+async def sweep_host(services: Services) -> Sequence[Doomed]:
+    """Deletes what a worker's own host has kept long enough: where it has worked, and its copies of what lies in the bucket.
+
+    Raises: StoreError when the database cannot be reached.
+    """
+    folder = services.folder / "jobs"
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    found = [row for row in [await services.records.job(name) for name in names] if row]
+    now = services.now()
+    gone = [*_workplaces(services, {row.id: row for row in found}, now), *_copies(services, now)]
+    for each in gone:
+        await _delete(services, each)
+    return gone
 
 
 async def sweep(services: Services, *, dry_run: bool = False, past: Past | None = None) -> Sequence[Doomed]:
@@ -127,7 +145,7 @@ async def _files(services: Services, jobs: Sequence[JobRow], now: datetime) -> l
             reason = f"made on {file.modified:%Y-%m-%d}"
         if reason:
             found.append(Doomed("file", file.key, file.size, reason))
-    return [*found, *_partials(services, rows, now), *_workplaces(services, known, now)]
+    return [*found, *_partials(services, rows, now), *_workplaces(services, known, now), *_copies(services, now)]
 
 
 def _life(key: str, settings: ServerSettings) -> timedelta:
@@ -149,15 +167,35 @@ def _partials(services: Services, rows: set[str], now: datetime) -> Iterator[Doo
 
 
 def _workplaces(services: Services, known: Mapping[str, JobRow], now: datetime) -> Iterator[Doomed]:
-    """Where this host has worked on jobs that are no more: another host, or a kill, has left them there."""
-    folder = services.folder / "jobs"
+    """Where this host has worked on jobs that are no more: another host, or a kill, has left them there.
+
+    Also on jobs that ended long ago, where files lie in a bucket and no server of this folder shows them for review.
+    """
+    folder, reviewed = services.folder / "jobs", (services.folder / SERVED).exists() or not services.settings.storage
+    ended = now - timedelta(days=services.settings.work_days)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         with suppress(FileNotFoundError):
-            if path.name in known or path.is_symlink() or not path.is_dir():
+            job = known.get(path.name)
+            kept = job and (reviewed or job.state in OPEN or job.updated > ended)
+            if kept or path.is_symlink() or not path.is_dir():
                 continue
             if now - datetime.fromtimestamp(path.stat().st_mtime, UTC) > YOUNG:
                 size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and not file.is_symlink())
-                yield Doomed("folder", path.name, size, "no job knows it")
+                reason = f"the job ended on {job.updated:%Y-%m-%d}" if job else "no job knows it"
+                yield Doomed("folder", path.name, size, reason)
+
+
+def _copies(services: Services, now: datetime) -> Iterator[Doomed]:
+    """Files of finished work that lie in the bucket, too, or did so long: each use makes them young."""
+    days = services.settings
+    if not days.storage or not days.cache_gb:  # the only ones there are, or none of whose use is known
+        return
+    for path in sorted((services.folder / STORE / "artifacts").glob("*/*")):
+        with suppress(FileNotFoundError):
+            stat = path.stat()
+            used = datetime.fromtimestamp(stat.st_mtime, UTC)
+            if now - used > _life(WORK, days):
+                yield Doomed("finished work", f"{path.parent.name}/{path.name}", stat.st_size, f"last used on {used:%Y-%m-%d}")
 
 
 async def _events(services: Services, jobs: Sequence[JobRow], now: datetime) -> list[Doomed]:
@@ -183,8 +221,11 @@ async def _rows(services: Services, now: datetime) -> list[Doomed]:
 
 
 async def _of_presets(services: Services) -> set[str]:
-    """Uploads that presets name: these are what a voice is trained from, however long nobody has done so."""
-    return {id_ for _, _, preset in await services.records.list("preset", limit=ALL) for id_ in mentioned(preset)}
+    """Uploads that presets name: what a voice is made from, and the voice itself, however long nobody has used it."""
+    kept = {id_: [preset] for id_, _, preset in await services.records.list(PRESET, limit=ALL)}
+    for id_, _, made in await services.records.list(MADE, limit=ALL):
+        kept.get(id_, []).append(made)
+    return {id_ for documents in kept.values() for each in documents for id_ in mentioned(each)}
 
 
 async def _uploads(services: Services) -> Sequence[Row]:
@@ -203,8 +244,11 @@ async def _delete(services: Services, doomed: Doomed) -> None:
             await services.records.drop(UPLOAD, doomed.name)
             (services.folder / "incoming" / doomed.name).unlink(missing_ok=True)
         case "folder":
-            place = services.folder / "jobs" / doomed.name
-            await anyio.to_thread.run_sync(lambda: shutil.rmtree(place, ignore_errors=True))
+            job, place = await services.records.job(doomed.name), services.folder / "jobs" / doomed.name
+            if job is None or job.state not in OPEN:  # else it has just been begun anew
+                await anyio.to_thread.run_sync(lambda: shutil.rmtree(place, ignore_errors=True))
+        case "finished work":
+            (services.folder / STORE / "artifacts" / doomed.name).unlink(missing_ok=True)
         case "workflow":
             await services.jobs.forget([doomed.name])
         case "input":

@@ -93,7 +93,7 @@ class LinePatch(BaseModel):
 class TranscriptPatch(BaseModel):
     """Changes of several lines that are one change."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"lines": {"3": {"text": "Otro texto."}}}]})
     lines: dict[str, LinePatch] = Field(min_length=1, max_length=20_000, description="By the lines' ids.")
 
 

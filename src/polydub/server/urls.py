@@ -81,12 +81,18 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a download may take. `seconds`: of all of it. `ports`: that may be named. `redirects`: that are followed."""
+    """What a download may take.
+
+    Attributes: seconds: of all of it. least: bytes that must come within each `window_s` seconds, from the first request on.
+    ports: that may be named. redirects: that are followed.
+    """
 
     bytes: int = 50 * 10**9
     seconds: float = 2 * 3600.0
     connect_s: float = 10.0
     silent_s: float = 30.0
+    least: int = 2_000_000
+    window_s: float = 120.0
     ports: frozenset[int] = frozenset({80, 443})
     redirects: int = 5
 
@@ -238,22 +244,32 @@ async def fetch(url: str, to: Path, limits: Limits = STANDARD, world: World = WO
 
     `heard` is told how much has come, at each piece.
     Raises: Refused (private networks, other schemes and ports, logins, redirects to them), Unreachable (no answer, an error
-    status, a web page, an answer that is cut off), Problem 413 for more than `limits.bytes`, StoreError when `to` cannot be
-    written.
+    status, a web page, an answer that is cut off or comes too slowly), Problem 413 for more than `limits.bytes`, StoreError
+    when `to` cannot be written.
     """
-    draft = to.with_name(f".{uuid.uuid4().hex}")
+    draft, pace = to.with_name(f".{uuid.uuid4().hex}"), asyncio.timeout(limits.window_s)
+    marked = 0
+
+    def paced(came: int, of: int | None) -> None:
+        nonlocal marked
+        if came >= marked + limits.least:
+            marked = came
+            pace.reschedule(asyncio.get_running_loop().time() + limits.window_s)
+        heard(came, of)
 
     async def write(answer: httpx.Response) -> None:
-        await _write(answer, draft, limits, heard)
+        await _write(answer, draft, limits, paced)
 
     try:
-        async with asyncio.timeout(limits.seconds), client(limits, world) as web:
+        async with asyncio.timeout(limits.seconds), pace, client(limits, world) as web:
             name = await _download(web, checked(url, limits, world), (limits, world), write)
         with writing(to.name):
             draft.replace(to)
         return name
     except TimeoutError:
-        raise Unreachable(f"the download took longer than {limits.seconds:g} s", "upload the file instead") from None
+        slow = f"came too slowly: less than {limits.least / 1e6:g} MB in {limits.window_s:g} s"
+        what = slow if pace.expired() else f"took longer than {limits.seconds:g} s"
+        raise Unreachable(f"the download {what}", "upload the file instead") from None
     except httpx.HTTPError as error:
         reason = type(error).__name__
         raise Unreachable(f"the address does not answer as it should ({reason})", "try it in a browser") from error

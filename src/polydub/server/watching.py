@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FOLDER, MANIFEST = "stream", "manifest.json"
-GROWS = ("subtitles.m3u8", "master.m3u8", "index.m3u8", MANIFEST)  # in the order in which they are put
+PLAYLIST = "index.m3u8"
+GROWS = (MANIFEST, "subtitles.m3u8", "master.m3u8", PLAYLIST)  # in the order in which they are written, and put
 NAME = re.compile(r"(?:index|master|subtitles)\.m3u8|[A-Za-z0-9_]{1,60}\.(?:mp4|m4s|vtt)")
 LOOK_S = 0.25
 ENDED = b"#EXT-X-ENDLIST"
@@ -78,7 +79,7 @@ class Publisher:
         self._works = streams(row)
         self._put: dict[str, tuple[int, int]] = {}
         self._least: int | None = None
-        self._seen = (0, 0)
+        self._seen: tuple[tuple[int, int], ...] = ()
 
     async def __aenter__(self) -> Publisher:
         self._task = asyncio.create_task(self._watch() if self._works else asyncio.sleep(0))
@@ -105,12 +106,12 @@ class Publisher:
             await self._publish()
         except (PolydubError, OSError, ValueError) as error:
             log.warning("the stream of job %s is behind: %s", self._job, error)
-            self._seen = (0, 0)
+            self._seen = ()
 
     async def _publish(self) -> None:
         """Puts what is new. A list is read before the folder: what it names is there in full by then."""
         folder = await anyio.to_thread.run_sync(folder_of, self._home)
-        if folder is None or (seen := _state(folder / MANIFEST)) == self._seen:
+        if folder is None or (seen := tuple(_state(folder / name) for name in GROWS)) == self._seen:
             return
         lists = await anyio.to_thread.run_sync(_lists, folder)
         if MANIFEST not in lists:
@@ -121,8 +122,8 @@ class Publisher:
             if self._put.get(name) != state:
                 await self._storage.put_file(key_of(self._job, name), folder / name)
                 self._put[name] = state
-        told = json.loads(lists[MANIFEST])
-        if told["state"] != "running" or len(told["segments"]) >= self._least:
+        listed = lists.get(PLAYLIST, b"").count(b"#EXTINF:")
+        if listed >= self._least or json.loads(lists[MANIFEST])["state"] != "running":
             await self._put_lists(folder, lists)
         self._seen = seen
 
@@ -156,7 +157,7 @@ def _state(file: Path) -> tuple[int, int]:
 
 
 def _lists(folder: Path) -> Mapping[str, bytes]:
-    """The lists, the manifest first: what it tells is in the others."""
+    """The lists, the manifest last: it tells no less than the others."""
     return {name: (folder / name).read_bytes() for name in reversed(GROWS) if (folder / name).is_file()}
 
 

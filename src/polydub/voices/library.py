@@ -240,6 +240,18 @@ def _voices(folder: Path, damaged: dict[str, BadInput]) -> Iterator[LibraryVoice
             yield voice
 
 
+def voice_in(folder: Path) -> LibraryVoice:
+    """The voice of one folder, laid out as in a library. Raises: BadInput for a damaged one, or one without recordings."""
+    if (folder / manifest.FILE).exists():
+        return _described(folder)
+    damaged: dict[str, BadInput] = {}
+    files = tuple(_sound_files(folder))
+    voice = _undescribed(folder.name, files, damaged) if files else None
+    if voice is None:
+        raise damaged.get(folder.name) or BadInput(f"there is no recording in {folder}", "give a folder with recordings")
+    return replace(voice, folder=folder)
+
+
 def _undescribed(stem: str, files: Sequence[Path], damaged: dict[str, BadInput]) -> LibraryVoice | None:
     """A voice of which only the name of its folder or file tells."""
     name, language, tags = told_by(stem)

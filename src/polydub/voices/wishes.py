@@ -19,8 +19,9 @@ PART_OF_NAME = 3  # characters from which a part of a name means a voice of the 
 def recorded(names: Iterable[str], home: Path, store: Store) -> dict[str, tuple[Artifact, ...]]:
     """What is known of `names` as recordings in the store: mono FLAC, as engines get them.
 
-    A name is the path of a recording or a voice of the library in `home`; of any other, which an engine may know, nothing is
-    told. Raises: BadInput for a recording that is not there or cannot be used; BadSettings where a name means several voices.
+    A name is the path of a recording, that of a folder with a voice, or a voice of the library in `home`; of any other, which
+    an engine may know, nothing is told. Raises: BadInput for a recording that is not there or cannot be used; BadSettings where
+    a name means several voices.
     """
     found: dict[str, tuple[Artifact, ...]] = {}
     shelf: Library | None = None
@@ -29,10 +30,23 @@ def recorded(names: Iterable[str], home: Path, store: Store) -> dict[str, tuple[
         if path.suffix.lower() in library.SOUNDS or path.is_file():
             found[name] = _recording(path, store)
             continue
+        if _is_folder(name):
+            found[name] = library.references(library.voice_in(path), store)
+            continue
         shelf = shelf or library.read(home)
         if (voice := _kept(shelf, name)) is not None:
             found[name] = library.references(voice, store)
     return found
+
+
+def called(names: Iterable[str]) -> dict[str, str]:
+    """What the voices are called, of names that are the path of a folder laid out as one of the library. Raises: BadInput."""
+    return {name: library.voice_in(Path(name).expanduser()).name for name in sorted(set(names)) if _is_folder(name)}
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a name is the path of a folder: one that lies right here is written ./NAME."""
+    return "/" in name and Path(name).expanduser().is_dir()
 
 
 def meant(names: Iterable[str], home: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "all": (
         "auth",
         "login",
+        "home",
         "second_factor",
         "admin",
         "operations",
@@ -24,8 +25,9 @@ MODULES: Mapping[str, tuple[str, ...]] = {
         "catalogue",
         "review",
         "library",
+        "presets",
         "stream",
     ),
-    "speech": ("auth", "login", "second_factor", "admin", "operations", "openai", "transcribe"),
-    "separation": ("auth", "login", "second_factor", "admin", "operations", "separate"),
+    "speech": ("auth", "login", "home", "second_factor", "admin", "operations", "openai", "transcribe"),
+    "separation": ("auth", "login", "home", "second_factor", "admin", "operations", "separate"),
 }

@@ -32,7 +32,7 @@ class NewPerson(BaseModel):
 class Change(BaseModel):
     """What an admin may change about an account."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"role": "editor"}]})
     role: Literal["viewer", "editor", "admin"] | None = None
     disabled: bool | None = None
 
@@ -54,7 +54,7 @@ class AuditLine(BaseModel):
     facts: dict[str, Any]
 
 
-@router.get("/users")
+@router.get("/users", operation_id="list_users")
 async def users(who: Admin, accounts: House) -> list[Person]:
     """All accounts, the oldest first."""
     return [Person.of(user) for user in await accounts.records.users()]
@@ -84,7 +84,7 @@ async def change_user(id_: str, wish: Change, who: Admin, accounts: House) -> Pe
     return Person.of(user)
 
 
-@router.delete("/users/{id_}", status_code=204)
+@router.delete("/users/{id_}", status_code=204, operation_id="delete_user")
 async def drop_user(id_: str, who: Admin, accounts: House) -> None:
     """Deletes an account and all its logins and tokens; its jobs stay until they are removed by themselves. Not oneself."""
     _not_oneself(who, id_)
@@ -92,14 +92,14 @@ async def drop_user(id_: str, who: Admin, accounts: House) -> None:
         raise not_found("account")
 
 
-@router.post("/users/{id_}/login-link", status_code=201)
+@router.post("/users/{id_}/login-link", status_code=201, operation_id="create_login_link")
 async def login_link(id_: str, who: Admin, accounts: House) -> Link:
     """A link that logs the account's owner in, once, within `link_minutes`; a second factor is asked for besides."""
     token = await accounts.link(await _guest(accounts, who, id_), "login")
     return Link(path=f"/login?token={token}", token=token, expires_minutes=accounts.settings.link_minutes)
 
 
-@router.post("/users/{id_}/password-reset", status_code=201)
+@router.post("/users/{id_}/password-reset", status_code=201, operation_id="create_password_reset")
 async def password_reset(id_: str, who: Admin, accounts: House) -> Link:
     """A token by which the account's owner sets a new password, once, within `link_minutes`."""
     token = await accounts.link(await _guest(accounts, who, id_), "reset")
@@ -116,7 +116,7 @@ async def reset_second_factor(id_: str, who: Admin, accounts: House) -> None:
         raise not_found("second factor")
 
 
-@router.get("/audit")
+@router.get("/audit", operation_id="list_audit")
 async def audit(
     request: Request, who: Admin, accounts: House, user: Annotated[str, Query(max_length=64)] = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,

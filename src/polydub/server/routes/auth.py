@@ -59,14 +59,18 @@ class Login(BaseModel):
 class Renewal(BaseModel):
     """A refresh token."""
 
-    model_config = _STRICT
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"refresh_token": "..."}]})
     refresh_token: str = Field(max_length=_TEXT)
 
 
 class PasswordChange(BaseModel):
     """A new password for the account that asks."""
 
-    model_config = _STRICT
+    model_config = _STRICT | ConfigDict(
+        json_schema_extra={
+            "examples": [{"old_password": "three unrelated words", "new_password": "four other unrelated words"}]
+        }
+    )
     old_password: str = Field(default="", max_length=1000, description="Empty where the account has none yet.")
     new_password: str = Field(max_length=1000)
 
@@ -74,7 +78,7 @@ class PasswordChange(BaseModel):
 class PasswordReset(BaseModel):
     """A new password by a link that an admin made."""
 
-    model_config = _STRICT
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"token": "...", "password": "three unrelated words"}]})
     token: str = Field(max_length=_TEXT)
     password: str = Field(max_length=1000)
 
@@ -82,7 +86,7 @@ class PasswordReset(BaseModel):
 class Profile(BaseModel):
     """What one may change about oneself."""
 
-    model_config = _STRICT
+    model_config = _STRICT | ConfigDict(json_schema_extra={"examples": [{"name": "Ana", "preferences": {"theme": "dark"}}]})
     name: str | None = Field(default=None, min_length=1, max_length=_TEXT)
     preferences: dict[str, Any] | None = Field(default=None, description="Whatever the studio keeps; at most 64 KB.")
 
@@ -206,10 +210,10 @@ async def refresh(request: Request, wish: Renewal, accounts: House) -> Entry:
 async def logout(request: Request, response: Response, who: Viewer, accounts: House) -> None:
     """Ends the session or the client's login; an API token that asks for it is revoked."""
     await accounts.end(who)
-    _drop_cookie(request, response)
+    drop_cookie(request, response)
 
 
-@router.get("/api/auth/me")
+@router.get("/api/auth/me", operation_id="get_me")
 async def me(request: Request, who: Viewer) -> Me:
     """Who asks, what they may do, and what a page must send with changes."""
     csrf = csrf_of(session_cookie(request)) if who.via == "session" else None
@@ -249,16 +253,18 @@ async def reset_password(request: Request, wish: PasswordReset, accounts: House)
     await accounts.reset_password(wish.token, wish.password)
 
 
-@router.get("/api/auth/tokens")
+@router.get("/api/auth/tokens", operation_id="list_tokens")
 async def tokens(who: Viewer, accounts: House) -> list[TokenFacts]:
     """One's API tokens that are valid, the newest first."""
     return [TokenFacts.of(s) for s in await _tokens_of(accounts, who.user.id)]
 
 
-@router.post("/api/auth/tokens", status_code=201)
+@router.post("/api/auth/tokens", status_code=201, operation_id="create_token")
 async def new_token(wish: TokenWish, who: Viewer, accounts: House) -> NewToken:
-    """Makes an API token; it is shown this once. Not by API token."""
+    """Makes an API token; it is shown this once. A login older than ten minutes shows its password first: `/api/auth/again`;
+    an account without one logs in anew. Not by API token."""
     no_token(who)
+    await check_recent(accounts, who)
     if who.user.role != "admin" and {"admin", "metrics"} & set(wish.scopes):
         raise forbidden("these scopes are for admins", "scope_missing")
     if len(await _tokens_of(accounts, who.user.id)) >= MAX_TOKENS:
@@ -267,14 +273,14 @@ async def new_token(wish: TokenWish, who: Viewer, accounts: House) -> NewToken:
     return NewToken(token=token, **TokenFacts.of(secret).model_dump())
 
 
-@router.delete("/api/auth/tokens/{id_}", status_code=204)
+@router.delete("/api/auth/tokens/{id_}", status_code=204, operation_id="delete_token")
 async def drop_token(id_: str, who: Viewer, accounts: House) -> None:
     """Revokes one of one's API tokens."""
     no_token(who)
     await accounts.drop_token(who.user.id, id_)
 
 
-@router.get("/api/auth/sessions")
+@router.get("/api/auth/sessions", operation_id="list_sessions")
 async def sessions(who: Viewer, accounts: House) -> list[LoginFacts]:
     """Where one is logged in."""
     return [
@@ -286,7 +292,7 @@ async def sessions(who: Viewer, accounts: House) -> list[LoginFacts]:
     ]  # fmt: skip
 
 
-@router.delete("/api/auth/sessions/{id_}", status_code=204)
+@router.delete("/api/auth/sessions/{id_}", status_code=204, operation_id="delete_session")
 async def drop_session(id_: str, who: Viewer, accounts: House) -> None:
     """Logs out somewhere. A login older than ten minutes shows its password first: `/api/auth/again`."""
     no_token(who)
@@ -294,7 +300,7 @@ async def drop_session(id_: str, who: Viewer, accounts: House) -> None:
     await accounts.end_login(who.user.id, id_)
 
 
-@router.get("/api/auth/scopes", dependencies=PUBLIC)
+@router.get("/api/auth/scopes", dependencies=PUBLIC, operation_id="list_scopes")
 async def scopes() -> dict[str, str]:
     """What API tokens can be made for."""
     return dict(SCOPES)
@@ -319,7 +325,8 @@ async def enter(request: Request, response: Response, user: User, session: bool)
     return Entry(user=Person.of(user), csrf=csrf_of(secret))
 
 
-def _drop_cookie(request: Request, response: Response) -> None:
+def drop_cookie(request: Request, response: Response) -> None:
+    """The browser forgets its session."""
     https = is_https(request)
     response.delete_cookie(SECURE_COOKIE if https else PLAIN_COOKIE, path="/", secure=https, httponly=True, samesite="lax")
 

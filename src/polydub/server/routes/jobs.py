@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from polydub.errors import PolydubError
-from polydub.server import requests
 from polydub.server.access import may, policy, services_of
 from polydub.server.contracts import OPEN, Event, JobRow, JobState, Principal, Services
 from polydub.server.dubform import DubForm
@@ -31,7 +30,7 @@ from polydub.server.job_facts import (
     project,
     result,
 )
-from polydub.server.orders import FilmWish, JobWish, Orders, job_of, remove
+from polydub.server.orders import FilmWish, JobWish, Orders, early, job_of, remove
 from polydub.server.problems import ErrorBody, Problem, forbidden, not_found
 from polydub.server.routes.uploads import uploads_of
 from polydub.server.shelf import of_job
@@ -53,7 +52,9 @@ Key = Annotated[
 class BatchWish(BaseModel):
     """Several dubs."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"jobs": [{"input": {"upload": "5f0c2f9f2b1d4c6e"}, "to": ["es"]}]}]}
+    )
     jobs: list[JobWish] = Field(min_length=1, max_length=100)
 
 
@@ -63,7 +64,7 @@ class _Fields(BaseModel):
     model_config = ConfigDict(extra="forbid")
     target_languages: str
     title: str = Field(default="", max_length=200)
-    voice_preset_id: str = ""
+    voice_preset_id: str | None = None
     url: str = Field(default="", max_length=4096)
     options: dict[str, JsonValue] = {}
     voices: dict[str, str] = {}
@@ -107,7 +108,7 @@ _FORM: dict[str, Any] = {
                     "properties": {
                         "target_languages": {**_TEXT, "description": "With commas between.", "example": "es,fr"},
                         "title": _TEXT,
-                        "voice_preset_id": {**_TEXT, "description": "A preset of /api/presets that is ready."},
+                        "voice_preset_id": {**_TEXT, "description": "A preset of /api/presets that is READY."},
                         "options": {**_TEXT, "description": "Settings as a JSON object."},
                         "voices": {**_TEXT, "description": "Names of voices by speaker, as a JSON object."},
                         "file": {"type": "string", "format": "binary"},
@@ -131,16 +132,17 @@ async def create_dub(request: Request, who: Editor, house: House, uploads: Incom
     form, orders = DubForm(request.headers["content-type"], request.stream()), Orders(house, uploads)
     name = await form.film()
     if name is None:
-        wish = await _wish(house, who, form.fields, None)
+        wish = _wish(form.fields, None)
         return facts((await orders.place(who, [wish]))[0])
     if "target_languages" in form.fields:
-        early = await _wish(house, who, form.fields, FilmWish(upload="coming", name=name))
-        requests.read(early.model_dump(exclude={"title", "priority", "glossary"}, exclude_none=True))
+        wish = _wish(form.fields, FilmWish(upload="coming", name=name))
+        early(wish)
+        await orders.check_preset(who, wish)
         await orders.check_room(who.user.id)
     upload = await uploads.take(who.user.id, name, form.pieces())
     try:
         await form.rest()
-        wish = await _wish(house, who, form.fields, FilmWish(upload=upload.id, name=upload.name))
+        wish = _wish(form.fields, FilmWish(upload=upload.id, name=upload.name))
         return facts((await orders.place(who, [wish]))[0])
     except PolydubError as error:
         kept = f"the film is kept as upload {upload.id}: start it with POST /api/jobs"
@@ -148,7 +150,7 @@ async def create_dub(request: Request, who: Editor, house: House, uploads: Incom
         raise
 
 
-async def _wish(house: Services, who: Principal, given: dict[str, str], film: FilmWish | None) -> JobWish:
+def _wish(given: dict[str, str], film: FilmWish | None) -> JobWish:
     """`film`: the upload; None = what the form's `url` says."""
     tree: dict[str, Any] = {name: value for name, value in given.items() if value}
     try:
@@ -159,13 +161,13 @@ async def _wish(house: Services, who: Principal, given: dict[str, str], film: Fi
         if told.url and film:
             raise Problem(422, "invalid_value", "url: there is a film in the form, too", param="url")
         tags = [tag for tag in re.split(r"[,\s]+", told.target_languages) if tag]
-        wish = JobWish(
+        return JobWish(
             input=film or FilmWish(url=told.url),
             to=tags,
             title=told.title,
             settings=told.options,
             voices=told.voices,
-            preset=told.voice_preset_id,
+            voice_preset_id=told.voice_preset_id,
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -173,17 +175,6 @@ async def _wish(house: Services, who: Principal, given: dict[str, str], film: Fi
         raise Problem(422, "invalid_value", f"{place}: {first['msg'].lower()}", param=place) from None
     except (ValueError, RecursionError):
         raise Problem(422, "invalid_value", "options and voices are JSON objects", param="options") from None
-    if told.voice_preset_id:
-        await _check_preset(house, who, told.voice_preset_id)
-    return wish
-
-
-async def _check_preset(house: Services, who: Principal, id_: str) -> None:
-    found = await house.records.get("preset", id_)
-    if found is None or (found[0] != who.user.id and not may(who, "admin")):
-        raise not_found("preset")
-    if found[1].get("state") != "READY":
-        raise Problem(409, "preset_not_ready", "the preset is not trained yet", param="voice_preset_id")
 
 
 @router.get("/api/dub/{id_}", summary="State of a dub", responses=_errors(404))
@@ -364,12 +355,13 @@ async def list_job_files(id_: str, who: Viewer, house: House) -> ResultFacts:
     return result(await _done(house, who, id_))
 
 
+_BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 _FILE: dict[str, Any] = {
     "responses": {
-        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
-        206: {"description": "The range that was asked for."},
+        200: _BYTES,
+        206: {"description": "The range that was asked for.", **_BYTES},
         307: {"description": "The file is at this address of the bucket."},
-        **_errors(404, 409, 416, 422),
+        **_errors(400, 404, 409, 416, 422),
     },
     "response_class": Response,
 }

@@ -28,7 +28,7 @@ _PAGES = files("polydub.server.routes")
 class ByLink(BaseModel):
     """A one-time link that an admin made."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": "..."}]})
     token: str = Field(max_length=_TEXT, description="What stands behind the # of the link.")
     session: bool = Field(default=True, description="false = tokens instead of a cookie.")
 

@@ -231,20 +231,20 @@ class VoiceRow(BaseModel):
     source: Literal["engine", "library", "alias"] = "engine"
 
 
-class VoiceList(BaseModel):
+class SpeechVoices(BaseModel):
     """The voices of one speech engine for one language, and those of the voice library. `engine`: whose they are."""
 
     engine: str
     voices: list[VoiceRow]
 
 
-@router.get("/v1/audio/voices", summary="List voices", response_model=VoiceList)
+@router.get("/v1/audio/voices", summary="List voices", response_model=SpeechVoices)
 async def list_speech_voices(
     request: Request,
     _who: Annotated[Any, Depends(WORKING)],
     model: Annotated[str, Query(max_length=300, description="As in /v1/audio/speech.")] = "tts-1",
     language: Annotated[str, Query(max_length=60, description="Such as es; empty = the server's own, else English.")] = "",
-) -> VoiceList:
+) -> SpeechVoices:
     """OpenAI has no such list; its shape is that of other local servers."""
     engine, own, kept = await anyio.to_thread.run_sync(house_of(request).voices, model, language)
     rows = [VoiceRow(id=voice.name, name=voice.label or voice.name, language=voice.language) for voice in own]
@@ -252,7 +252,7 @@ async def list_speech_voices(
     known = {row.id for row in rows}
     names = dict.fromkeys([*OPENAI, *kept.aliases])
     rows += [VoiceRow(id=name, name=name, source="alias") for name in names if name not in known]
-    return VoiceList(engine=engine, voices=rows)
+    return SpeechVoices(engine=engine, voices=rows)
 
 
 @router.get("/v1/audio/models", summary="List speech models", response_model=ModelList)

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse
 
 from polydub import review
 from polydub.edits import Change
 from polydub.server.access import policy, services_of
 from polydub.server.contracts import Principal, Services
+from polydub.server.files import LocalFile
 from polydub.server.job_facts import JobFacts, facts
 from polydub.server.orders import job_of
 from polydub.server.problems import ErrorBody, Problem, not_found
@@ -173,7 +173,13 @@ async def redo_change(id_: str, who: Editor, desk: TheDesk) -> ChangeFacts:
     return await desk.do(who, id_, lambda dub: _told(review.redo(dub)))
 
 
-@router.post("/api/jobs/{id_}/transcript/synthesize", status_code=202, summary="Make the film again", responses=_errors(429))
+@router.post(
+    "/api/jobs/{id_}/transcript/synthesize",
+    status_code=202,
+    operation_id="synthesize_transcript",
+    summary="Make the film again",
+    responses=_errors(429),
+)
 async def synthesize(
     id_: str,
     who: Editor,
@@ -190,7 +196,7 @@ async def synthesize(
 @router.get(
     "/api/jobs/{id_}/lines/{line}/audio",
     summary="Hear a line",
-    responses={200: {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}, **_errors(416)},
+    responses={200: {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}, **_errors(400, 416)},
     response_class=Response,
 )
 async def get_line_audio(
@@ -211,6 +217,6 @@ async def get_line_audio(
         if (of == "dub" and row.at is None) or (isinstance(of, int) and of not in row.takes):
             raise not_found("recording")
         file = review.sound(dub, line, of if isinstance(of, int) else None, original=of == "original")
-        return FileResponse(file, media_type="audio/wav", filename=file.name, headers={"cache-control": "private, no-cache"})
+        return LocalFile(file, media_type="audio/wav", filename=file.name, headers={"cache-control": "private, no-cache"})
 
     return await desk.do(who, id_, done)

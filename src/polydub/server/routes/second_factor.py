@@ -57,7 +57,7 @@ class RecoveryCodes(BaseModel):
     recovery_codes: list[str]
 
 
-@router.get("/second-factor")
+@router.get("/second-factor", operation_id="get_second_factor")
 async def second_factor(who: Viewer, accounts: House) -> FactorFacts:
     """Whether one has a second factor."""
     user = who.user.id
@@ -102,7 +102,7 @@ async def drop_second_factor(request: Request, wish: Proof, who: Viewer, account
     await accounts.end_logins(who.user.id, but=who.credential)
 
 
-@router.post("/again", status_code=204)
+@router.post("/again", status_code=204, operation_id="confirm_identity")
 async def again(request: Request, wish: Proof, who: Viewer, accounts: House) -> None:
     """Shows the password once more: what needs a login of the last ten minutes can be done again. Not by API token."""
     no_token(who)

@@ -13,11 +13,12 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from polydub.server.access import owned
 from polydub.server.contracts import Principal, Services
 from polydub.server.desk import Flow
+from polydub.server.files import Outgoing, send
 from polydub.server.hearing import Heeded, Parting, Stems, part
 from polydub.server.problems import not_found
 from polydub.server.recordings import form_schema, received
@@ -28,7 +29,7 @@ from polydub.server.tokens import new_id
 KIND = "stems"  # of records, and first part of keys in the storage
 FLAC, ZIP = "audio/flac", "application/zip"
 PIECE = 1 << 18
-LINK_S = 600
+_STEM: dict[str, Any] = {"content": {FLAC: {"schema": {"type": "string", "format": "binary"}}}}
 Who = Annotated[Principal, Depends(WORKING)]
 router = APIRouter(tags=["services"], route_class=Strict, responses=ERRORS)
 
@@ -65,7 +66,7 @@ class Separated(BaseModel):
     "/api/separate",
     summary="Part a recording into stems",
     response_class=JSONResponse,
-    responses={200: {"model": Separated, "content": {ZIP: {}}}},
+    responses={200: {"model": Separated, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}},
     openapi_extra=form_schema(SeparationForm),
 )
 async def separate_recording(request: Request, who: Who) -> Response:
@@ -116,7 +117,7 @@ async def _kept(services: Services, who: Principal, made: Stems) -> Separated:
     "/api/separate/{id_}/{name}",
     summary="Fetch a stem",
     response_class=Response,
-    responses={200: {"content": {FLAC: {}}}, 307: {"description": "The stem lies in a bucket."}},
+    responses={200: _STEM, 206: _STEM, 307: {"description": "The stem lies in a bucket."}, 416: ERRORS[400]},
 )
 async def fetch_stem(id_: str, name: str, request: Request, who: Who) -> Response:
     """The file, also in ranges."""
@@ -125,18 +126,7 @@ async def fetch_stem(id_: str, name: str, request: Request, who: Who) -> Respons
     owned(who, found[0] if found else None, "separation")
     if found is None or name not in found[1]["stems"] or services.now().isoformat() > found[1]["expires"]:
         raise not_found("stem")
-    key = _key(id_, name)
-    local = services.storage.local(key)
-    if local is not None and local.is_file():
-        return FileResponse(local, media_type=FLAC, filename=f"{name}.flac")
-    link = await services.storage.presigned(key, method="GET", seconds=LINK_S, name=f"{name}.flac")
-    if link:
-        return RedirectResponse(link)
-    size = await services.storage.size(key)
-    if size is None:
-        raise not_found("stem")
-    headers = {"content-length": str(size), "content-disposition": f'attachment; filename="{name}.flac"'}
-    return Streamed(services.storage.read(key, 0, size), AsyncExitStack(), headers=headers, media_type=FLAC)
+    return await send(request, services.storage, Outgoing(_key(id_, name), f"{name}.flac", FLAC))
 
 
 def _key(id_: str, name: str) -> str:

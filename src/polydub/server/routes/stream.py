@@ -9,12 +9,11 @@ from typing import Annotated, Any, cast
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse
 from pydantic import JsonValue
 
 from polydub.server.access import policy, services_of
 from polydub.server.contracts import OPEN, JobRow, Principal, Services
-from polydub.server.files import Outgoing, send
+from polydub.server.files import LocalFile, Outgoing, send
 from polydub.server.job_facts import files_of, media_of
 from polydub.server.orders import job_of
 from polydub.server.problems import ErrorBody, Problem, not_found
@@ -31,7 +30,10 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _file(media: str) -> dict[str, Any]:
     content = {media: {"schema": {"type": "string", "format": "binary"}}}
-    return {"responses": {200: {"content": content}, 206: {"content": content}, **_errors(416)}, "response_class": Response}
+    return {
+        "responses": {200: {"content": content}, 206: {"content": content}, **_errors(400, 416)},
+        "response_class": Response,
+    }
 
 
 @router.get("/api/jobs/{id_}/stream/manifest", summary="What there is of a stream", responses=_errors(409))
@@ -89,7 +91,7 @@ async def _sent(request: Request, who: Principal, id_: str, name: str) -> Respon
         return Response(data, headers=headers, media_type=media_of(name))
     place = await anyio.to_thread.run_sync(_place, services.folder / "jobs" / row.id, name)
     if place is not None:
-        return FileResponse(place, media_type=media_of(name), headers=headers)
+        return LocalFile(place, media_type=media_of(name), headers=headers)
     await _size(services, row, name)
     return await send(request, services.storage, Outgoing(key_of(row.id, name), name, media_of(name), show=True), direct=False)
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from polydub import languages
@@ -126,10 +126,27 @@ async def _next(flow: Flow[Any], kind: type[T]) -> T:
     raise Problem(500, "internal_error", "the work ended without a result")
 
 
+class Transcript(BaseModel):
+    """A transcript; what there is besides its text depends on `response_format`."""
+
+    model_config = ConfigDict(extra="allow")
+    text: str
+    task: str = ""
+    language: str = Field("", description="English name of the language that is spoken.")
+    duration: float = Field(0.0, description="Of the recording, in seconds.")
+    segments: list[dict[str, Any]] = []
+    words: list[dict[str, Any]] = []
+    usage: dict[str, Any] = {}
+
+
+_TEXTS: dict[str, Any] = {kind.partition(";")[0]: {} for kind in transcripts.TEXTS.values()}
+
+
 @router.post(
     "/v1/audio/transcriptions",
     summary="Transcribe a recording",
     response_class=JSONResponse,
+    responses={200: {"model": Transcript, "content": _TEXTS | {EVENTS: {}}}},
     openapi_extra=form_schema(TranscriptionForm),
 )
 async def create_transcription(request: Request, _who: Who) -> Response:
@@ -154,6 +171,7 @@ async def create_transcription(request: Request, _who: Who) -> Response:
     "/v1/audio/translations",
     summary="Transcribe a recording in English",
     response_class=JSONResponse,
+    responses={200: {"model": Transcript, "content": _TEXTS}},
     openapi_extra=form_schema(TranslationForm),
 )
 async def create_translation(request: Request, _who: Who) -> Response:
@@ -238,7 +256,7 @@ class OwnAnswer(BaseModel):
     tags=["services"],
     summary="Transcribe a recording, with words, speakers and notices",
     response_class=JSONResponse,
-    responses={200: {"model": OwnAnswer}},
+    responses={200: {"model": OwnAnswer, "content": _TEXTS}},
     openapi_extra=form_schema(OwnForm),
 )
 async def transcribe_recording(request: Request, _who: Who) -> Response:

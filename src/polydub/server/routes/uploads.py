@@ -51,9 +51,9 @@ class UploadFacts(BaseModel):
 class DirectWish(BaseModel):
     """A file that is to go straight to the bucket."""
 
-    model_config = ConfigDict(extra="forbid")
-    name: str = Field(max_length=255, examples=["talk.mp4"])
-    length: int = Field(ge=1, description="In bytes; exactly so many have to come.", examples=[104857600])
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "talk.mp4", "length": 104857600}]})
+    name: str = Field(max_length=255)
+    length: int = Field(ge=1, description="In bytes; exactly so many have to come.")
 
 
 class DirectFacts(UploadFacts):
@@ -106,7 +106,27 @@ _FORM = {
         },
     }
 }
-_CHUNK = {"requestBody": {"required": True, "content": {BYTES: {"schema": _BINARY}}}}
+_COUNT = {"type": "integer", "minimum": 0}
+_HEADERS: Mapping[str, Mapping[str, Any]] = {
+    "Tus-Resumable": {"required": True, "schema": {"type": "string", "default": VERSION}},
+    "Upload-Length": {"required": True, "schema": _COUNT, "description": "Bytes of the whole file."},
+    "Upload-Offset": {"required": True, "schema": _COUNT, "description": "Where these bytes go: what HEAD told."},
+    "Upload-Metadata": {"schema": {"type": "string"}, "description": "`filename` and the name in Base64."},
+    "Upload-Checksum": {
+        "schema": {"type": "string"},
+        "description": "`sha256` or `sha1`, and the hash of these bytes in Base64.",
+    },
+}
+
+
+def _heads(*names: str) -> dict[str, Any]:
+    """Headers that clients send, for the document: what is wrong with them is told by tus's own statuses."""
+    return {"parameters": [{"name": name, "in": "header", **_HEADERS[name]} for name in ("Tus-Resumable", *names)]}
+
+
+_BODY = {"content": {BYTES: {"schema": _BINARY}}}
+_CREATION = {"requestBody": _BODY, **_heads("Upload-Length", "Upload-Metadata", "Upload-Checksum")}
+_CHUNK = {"requestBody": {"required": True, **_BODY}, **_heads("Upload-Offset", "Upload-Checksum")}
 
 
 @router.post(
@@ -161,8 +181,9 @@ async def list_uploads(who: Viewer, service: Service) -> list[UploadFacts]:
     "/api/uploads",
     status_code=201,
     summary="Begin a resumable upload (tus 1.0)",
+    response_class=Response,
     responses=_errors(400, 401, 403, 409, 412, 413, 415, 422, 507),
-    openapi_extra={"requestBody": {"content": {BYTES: {"schema": _BINARY}}}},
+    openapi_extra=_CREATION,
 )
 async def create_upload(request: Request, who: Editor, service: Service) -> Response:
     """Answers with the upload's address in `Location`. A body of type application/offset+octet-stream is its first bytes."""
@@ -199,7 +220,13 @@ async def take_direct_upload(id_: str, who: Editor, service: Service) -> UploadF
     return facts(await service.arrived(id_))
 
 
-@router.head("/api/uploads/{id_}", summary="How much of an upload is safe (tus 1.0)", responses=_errors(401, 404, 410, 412))
+@router.head(
+    "/api/uploads/{id_}",
+    summary="How much of an upload is safe (tus 1.0)",
+    response_class=Response,
+    responses=_errors(401, 404, 410, 412),
+    openapi_extra=_heads(),
+)
 async def upload_offset(id_: str, request: Request, who: Viewer, service: Service) -> Response:
     """`Upload-Offset` is where to go on from."""
     with _tus(request):

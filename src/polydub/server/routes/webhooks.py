@@ -45,7 +45,7 @@ class WebhookChange(_Wish):
     url: Url | None = None
     events: list[str] | None = Field(default=None, max_length=50)
     description: str | None = Field(default=None, max_length=200)
-    enabled: bool | None = None
+    enabled: bool | None = Field(default=None, examples=[False])
 
 
 class WebhookFacts(BaseModel):
@@ -228,17 +228,22 @@ _INCOMING: dict[str, Any] = {"dependencies": [Depends(policy("public"))], "respo
 
 @router.post("/api/webhook/job-step", summary="A remote worker got on", openapi_extra=_schema(JobStep), **_INCOMING)
 async def incoming_job_step(request: Request) -> Taken:
-    """Signed as Standard Webhooks with the server's POLYDUB_WEBHOOK_SECRET; a webhook-id is taken once."""
+    """An event `progress` of the job, with `remote`; 409 for one that has ended.
+
+    Signed as Standard Webhooks with the server's POLYDUB_WEBHOOK_SECRET, not more than five minutes ago: `webhook-signature` is
+    "v1," and the Base64 of the HMAC-SHA256 of "ID.TIMESTAMP.BODY" by the Base64-decoded part of the secret after "whsec_". A
+    webhook-id is taken once.
+    """
     return await _take(JobStep, request)
 
 
 @router.post("/api/webhook/job-complete", summary="A remote worker is done", openapi_extra=_schema(JobComplete), **_INCOMING)
 async def incoming_job_complete(request: Request) -> Taken:
-    """As job-step."""
+    """An event `notice` of the job, with the code remote-done or remote-failed; its state stays. Signed as for job-step."""
     return await _take(JobComplete, request)
 
 
-@router.post("/api/webhook/preset-complete", summary="A preset is trained", openapi_extra=_schema(PresetComplete), **_INCOMING)
+@router.post("/api/webhook/preset-complete", summary="A preset moves on", openapi_extra=_schema(PresetComplete), **_INCOMING)
 async def incoming_preset_complete(request: Request) -> Taken:
-    """As job-step."""
+    """Moves the preset, only forward: once it is READY or FAILED nothing changes it. Signed as for job-step."""
     return await _take(PresetComplete, request)
