@@ -143,7 +143,8 @@ class Passage:
         if self._complete:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), SLOWEST_S)
+            async with asyncio.timeout(SLOWEST_S):  # wait_for loses a cancellation that comes together with the message
+                message = await self._receive()
         except TimeoutError:
             raise HTTPException(408, "the body comes too slowly") from None
         if message["type"] == "http.request":

@@ -128,7 +128,8 @@ async def _following(queue: _Queue, number: int, patience_s: float | None) -> As
     """The events after `number` as they come, while none is missing: to a last one, or one for which there is no patience."""
     while True:
         try:
-            event = await asyncio.wait_for(queue.get(), patience_s)
+            async with asyncio.timeout(patience_s):
+                event = await queue.get()
         except TimeoutError:
             return
         if event is None or event.number > number + 1:

@@ -56,7 +56,8 @@ async def inspect(file: Path, name: str) -> Found:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        said, _ = await asyncio.wait_for(child.communicate(), SECONDS)
+        async with asyncio.timeout(SECONDS):
+            said, _ = await child.communicate()
     except TimeoutError:
         said = b""
     finally:

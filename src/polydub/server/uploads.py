@@ -266,7 +266,8 @@ class Uploads:
             raise busy()
         other.stop.set()
         try:
-            await asyncio.wait_for(other.gone.wait(), 2)
+            async with asyncio.timeout(2):
+                await other.gone.wait()
         except TimeoutError:
             raise busy() from None
         if id_ in self._senders:
