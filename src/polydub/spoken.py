@@ -115,7 +115,7 @@ def first(error: ValidationError) -> str:
     """Where the first fault is and what it is."""
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
-    return f"{where}: {first['msg']}"
+    return f"{where}: {first['msg'].replace('Input should be', 'it must be')}"
 
 
 def _spoken(language: str) -> str:
