@@ -154,7 +154,7 @@ async def test_of_two_with_one_key_at_once_one_starts_the_job(house: House, jobs
         jobs.open.clear()
         first = asyncio.create_task(client.post("/api/jobs", json=wish, headers=key))
         await until(lambda: house.services.records.list("idempotency"), "the first request is at it")
-        second = await asyncio.wait_for(client.post("/api/jobs", json=wish, headers=key), 10)
+        second = await asyncio.wait_for(client.post("/api/jobs", json=wish, headers=key), 60)
         assert (second.status_code, code(second), second.headers["retry-after"]) == (409, "idempotency_in_progress", "1")
         jobs.open.set()
         made = (await first).json()
