@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def noise(channels: int, frames: int, seed: int = 1) -> Samples:
 
 @given(
     rates=st.sampled_from([(48_000, 16_000), (44_100, 48_000), (22_050, 48_000), (24_000, 48_000), (16_000, 48_000),
-                           (48_000, 44_100), (48_000, 7_000), (11_025, 16_000)]),
+                           (48_000, 44_100), (48_000, 7_000), (11_025, 16_000), (44_101, 48_000), (47_999, 16_000)]),
     channels=st.integers(1, 3),
     frames=st.integers(1, 9_000),
 )  # fmt: skip
@@ -41,6 +42,15 @@ def test_long_sound_is_resampled_as_its_parts_are() -> None:
     np.testing.assert_allclose(made, resample_poly(sound, 160, 147, axis=1), atol=4e-6)
     part = resample(sound[:, 294_000:400_000], 44_100, 48_000)
     np.testing.assert_allclose(made[:, 320_000 + 4_000 : 430_000], part[:, 4_000:110_000], atol=1e-6)
+
+
+def test_rates_with_little_in_common_need_little_memory() -> None:
+    tracemalloc.start()
+    try:
+        resample(noise(1, 7_919), 7_919, 16_000)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_four_fold_interpolation_is_as_scipy_makes_it() -> None:

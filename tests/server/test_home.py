@@ -59,6 +59,13 @@ async def test_a_wrong_password_is_told_on_the_page(house: House) -> None:
     assert (page.status_code, 'role="alert"' in page.text, "set-cookie" in page.headers) == (401, True, False)
 
 
+async def test_a_browser_with_a_used_link_gets_the_way_in_and_a_program_the_error(house: House) -> None:
+    browser = await house.client().get("/login?token=used", headers={"accept": "text/html,*/*"})
+    assert (browser.status_code, 'role="alert"' in browser.text, 'name="password"' in browser.text) == (401, True, True)
+    program = await house.client().get("/login?token=used")
+    assert (program.status_code, program.json()["error"]["code"]) == (401, "invalid_link")
+
+
 async def test_a_second_factor_is_asked_for_on_its_page(house: House) -> None:
     ana = await house.person("editor", "ana")
     await house.services.records.put("second-factor", ana.id, ana.id, {"secret": "JBSWY3DPEHPK3PXP", "confirmed": True})

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from postgres import Cluster
 from processes import Processes, fixture, until
+
+from polydub.server.sweeper import LOCK
 
 pytestmark = pytest.mark.slow
 ENDS_S = 60  # whoever waits for the database never ends
@@ -52,6 +55,16 @@ def test_a_worker_ends_though_its_database_is_silent(processes: Processes, clust
     worker, said = processes.work("w"), processes.folder / "w-worker.log"
     until(lambda: "working on" in said.read_text(), worker, said)
     with silent(cluster):
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(ENDS_S) == 0
+
+
+def test_a_worker_that_is_still_waiting_to_begin_ends(processes: Processes, postgres: str) -> None:
+    waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted"
+    with psycopg.connect(postgres, autocommit=True) as other:
+        other.execute("select pg_advisory_lock(%s)", [LOCK])
+        worker, said = processes.work("w"), processes.folder / "w-worker.log"
+        until(lambda: other.execute(waiting).fetchone(), worker, said)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(ENDS_S) == 0
 

@@ -179,8 +179,10 @@ async def test_where_a_dub_can_be_reviewed_its_folder_stays_as_long_as_its_job(h
         worked_on(house, name)
     assert [each.name for each in await sweep_host(house.services)] == ["gone"], "the folder is the server's, too"
     (house.services.folder / ADDRESS).write_text("http://127.0.0.1:8000")
+    worked_on(house, "of another database")
     assert await sweep_host(with_bucket(house)) == [], "a server has worked here"
-    assert worked_there(house) == ["done"]
+    assert worked_there(house) == ["done", "of another database"]
+    assert [each.name for each in await sweep(with_bucket(house))] == ["of another database"], "which sees to it itself"
 
 
 async def test_a_job_that_was_begun_anew_meanwhile_keeps_its_place(house: House) -> None:

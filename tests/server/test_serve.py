@@ -154,13 +154,16 @@ async def test_a_sweep_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixtu
         rounds.append(len(rounds))
         if len(rounds) == 1:
             raise StoreError("the database does not answer")
+        if len(rounds) == 2:
+            raise PermissionError(13, "not permitted", "store")
         return [Doomed("folder", "j1", 5, "no job knows it")]
 
     task = asyncio.create_task(sweeping(sweep, first_s=0, then_s=0))
-    await until(lambda: len(rounds) > 1, "it sweeps again")
+    await until(lambda: len(rounds) > 2, "it sweeps again")
     task.cancel()
     await asyncio.wait({task})
     assert "stay until the next time: the database does not answer" in caplog.text
+    assert "not permitted: 'store'" in caplog.text
 
 
 def test_a_port_that_is_taken_is_one_sentence() -> None:
@@ -172,8 +175,9 @@ def test_a_port_that_is_taken_is_one_sentence() -> None:
 
 
 def test_an_address_that_is_not_of_this_machine_is_one_sentence() -> None:
-    with pytest.raises(BadSettings, match=r"192\.0\.2\.1"):
+    with pytest.raises(BadSettings, match=r"192\.0\.2\.1") as refused:
         listening(ServerSettings(host="192.0.2.1"))
+    assert "--host 127.0.0.1" in refused.value.hint
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

@@ -71,6 +71,20 @@ async def test_a_stolen_session_makes_no_token_that_outlives_it(house: House) ->
 
 
 @anyio
+async def test_a_stolen_session_of_an_admin_makes_no_login_of_an_admin(house: House) -> None:
+    """Else that login would be one of just now, and make a token."""
+    page, person, bo = await house.page("admin"), await house.person("admin"), await house.person("editor", "bo")
+    house.clock.pass_by(minutes=11)
+    for link in ("login-link", "password-reset"):
+        assert told(await page.post(f"/api/admin/users/{person.id}/{link}")) == (403, "login_again")
+        assert (await page.post(f"/api/admin/users/{bo.id}/{link}")).status_code == 201
+    assert told(await page.patch(f"/api/admin/users/{bo.id}", json={"role": "admin"})) == (403, "login_again")
+    assert (await page.post("/api/auth/again", json={"password": PASSWORD})).status_code == 204
+    assert (await page.post(f"/api/admin/users/{person.id}/login-link")).status_code == 201
+    assert (await page.patch(f"/api/admin/users/{bo.id}", json={"role": "admin"})).json()["role"] == "admin"
+
+
+@anyio
 async def test_a_client_that_only_renews_its_login_makes_no_token(house: House) -> None:
     person = await house.person("editor")
     pair = (await house.client().post("/api/auth/login", json={"email": person.email, "password": PASSWORD})).json()

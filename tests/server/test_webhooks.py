@@ -18,6 +18,7 @@ from house import House, open_house, until
 from openai_js import run_js
 from standardwebhooks import Webhook as Signer
 
+from polydub.errors import BadSettings
 from polydub.server.contracts import Event, JobRow
 from polydub.server.incoming import Incoming, Noted
 from polydub.server.urls import Limits, World
@@ -519,3 +520,9 @@ async def test_two_secrets_hold_while_they_are_changed(house: House) -> None:
     await a_job(house)
     house.app.state.incoming = Incoming(house.services.records, f"whsec_{'A' * 32} {SECRET}")
     assert (await house.client().post("/api/webhook/job-step", **letter(STEP))).status_code == 200
+
+
+@pytest.mark.parametrize("secret", ["nonsense", "whsec_", "whsec_QUJD", "whsec_" + "!" * 40, f"{SECRET} {SECRET[6:]}"])
+async def test_a_secret_with_which_no_message_could_fit_is_refused_at_the_start(house: House, secret: str) -> None:
+    with pytest.raises(BadSettings, match="POLYDUB_WEBHOOK_SECRET"):
+        Incoming(house.services.records, secret)

@@ -7,13 +7,14 @@ stream shows its first segment; and its polyphase filter takes three times as lo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polydub.types import Samples
 
+LARGEST = 1 << 20  # numbers of a polyphase matrix, which has about up * down
 _PRODUCT = 1 << 20  # numbers that go into one matrix product
 SIZE = 1 << 15  # of Fourier transforms
 
@@ -22,6 +23,7 @@ def polyphase(samples: Samples, up: int, down: int, half: int, beta: float) -> S
     """(channels, frames) raised `up` times, low-passed without delay, and every `down`-th; frames * up / down, rounded up.
 
     The filter has 2 * half + 1 taps under a Kaiser window of `beta`, and halves at the lower of both Nyquist rates.
+    `up` * `down` is LARGEST at most.
     """
     if not samples.shape[1]:
         return samples
@@ -39,7 +41,7 @@ def polyphase(samples: Samples, up: int, down: int, half: int, beta: float) -> S
     return made.reshape(len(samples), -1)[:, :wanted]
 
 
-@cache
+@lru_cache(32)
 def _matrix(up: int, down: int, half: int, beta: float) -> tuple[NDArray[np.float32], int, int]:
     """What makes of a window of samples as many new ones as it has columns; how many samples lie before the first new one;
     and how many later the next window begins. Windows are so long that they overlap by half at most.

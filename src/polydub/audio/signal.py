@@ -7,7 +7,8 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio.filters import polyphase
+from polydub.audio import IMPORTING
+from polydub.audio.filters import LARGEST, polyphase
 from polydub.types import RATE_HZ, Samples
 
 
@@ -32,6 +33,11 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
         return samples
     common = gcd(from_hz, to_hz)
     up, down = to_hz // common, from_hz // common
+    if up * down > LARGEST:  # 44101 Hz, say
+        with IMPORTING:
+            from scipy.signal import resample_poly
+
+        return resample_poly(samples, up, down, axis=1).astype(np.float32)
     return polyphase(samples, up, down, 10 * max(up, down), 5.0)  # the filter of scipy.signal.resample_poly
 
 

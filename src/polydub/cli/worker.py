@@ -89,8 +89,13 @@ async def _work(loaded: Loaded, queues: Sequence[str], told: tuple[int, int | No
     settings: ServerSettings = loaded.settings.server
     patience_s, metrics_port = told
     folder, stop = folder_of(settings), asyncio.Event()
+
+    def stopping() -> None:
+        leaving.begin(patience_s + CLOSING_S)
+        stop.set()
+
     for how in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(how, stop.set)
+        asyncio.get_running_loop().add_signal_handler(how, stopping)
     records = await open_records(settings, folder)
     storage = open_storage(settings, loaded.secrets, folder)
     at_work = await open_worker(Kept(settings, records, storage, folder), hands_of(settings, queues))
@@ -104,7 +109,6 @@ async def _work(loaded: Loaded, queues: Sequence[str], told: tuple[int, int | No
         hide = metrics.serve(metrics_port, scene) if metrics_port else None
         output.say(f"working on {', '.join(queues)} as {at_work.executor}")
         await stop.wait()
-        leaving.begin(patience_s + CLOSING_S)
         output.say(f"stopping: jobs have {patience_s} s left")
         if hide:
             hide()

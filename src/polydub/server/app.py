@@ -181,7 +181,8 @@ async def _of_validation(request: Request, error: Exception) -> JSONResponse:
 async def _of_http(request: Request, error: Exception) -> JSONResponse:
     told = cast("HTTPException", error)
     code, words = _WORDS.get(told.status_code, ("refused", str(told.detail)))
-    response = answer(request, Problem(told.status_code, code, words))
+    hint = "GET /openapi.json lists all paths" if told.status_code in (404, 405) else ""
+    response = answer(request, Problem(told.status_code, code, words, hint=hint))
     response.headers.update(told.headers or {})
     return response
 

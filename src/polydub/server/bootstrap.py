@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -191,8 +192,8 @@ async def sweeping(sweep: Callable[[], Awaitable[Sequence[Doomed]]], first_s: fl
         try:
             gone = await sweep()
             LOG.info("swept", extra={"facts": {"removed": len(gone), "bytes": sum(row.bytes for row in gone)}})
-        except PolydubError as error:
-            LOG.warning("old files and rows stay until the next time: %s", error.message)
+        except (PolydubError, OSError) as error:
+            LOG.warning("old files and rows stay until the next time: %s", error)
 
 
 def listening(settings: ServerSettings) -> socket.socket:
@@ -205,7 +206,9 @@ def listening(settings: ServerSettings) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
-        hint = f"give another one: --port {settings.port + 1}" if settings.port else "give another --host"
+        elsewhere = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL or not settings.port
+        own = "give an address of this machine: --host 127.0.0.1, or 0.0.0.0 for others, too"
+        hint = own if elsewhere else f"give another one: --port {settings.port + 1}"
         why = error.strerror or error
         raise BadSettings(f"port {settings.port} of {settings.host} cannot be had: {why}", hint) from error
     return listener

@@ -7,6 +7,7 @@ the place of `Noted`.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -16,12 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from standardwebhooks import Webhook as Signer
 from standardwebhooks import WebhookVerificationError
 
+from polydub.errors import BadSettings
 from polydub.server import presets
 from polydub.server.contracts import OPEN, Event, Records
 from polydub.server.problems import Problem, not_found
 
 KIND = "received"  # of documents in the records: ids of messages that were taken
 BODY = 1_000_000  # bytes
+SHORTEST_KEY = 24  # bytes, as Standard Webhooks asks
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Facts = Annotated[dict[str, Any], Field(default_factory=dict, max_length=100)]
 
@@ -112,11 +115,25 @@ def _apart(data: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"data": data} if data else {}
 
 
+def _checked(secret: str) -> str:
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith("whsec_") or len(key) < SHORTEST_KEY:
+        text = f"POLYDUB_WEBHOOK_SECRET is not whsec_ and {SHORTEST_KEY} bytes or more in base64"
+        raise BadSettings(text, 'make one: echo "whsec_$(openssl rand -base64 32)"')
+    return secret
+
+
 class Incoming:
-    """Checks and takes messages. `secret`: whsec_..., several with spaces between while they are changed; empty = none."""
+    """Checks and takes messages. `secret`: whsec_..., several with spaces between while they are changed; empty = none.
+
+    Raises: BadSettings for a secret of another form, with which no message would ever fit.
+    """
 
     def __init__(self, records: Records, secret: str, receiver: Receiver | None = None) -> None:
-        self._records, self._secrets = records, secret.split()
+        self._records, self._secrets = records, [_checked(one) for one in secret.split()]
         self._receiver = receiver or Noted(records)
         self._turns: dict[str, asyncio.Lock] = {}
 

@@ -65,8 +65,11 @@ async def sweep_beside(services: Services, *, dry_run: bool = False) -> Sequence
 async def sweep_host(services: Services) -> Sequence[Doomed]:
     """Deletes what a worker's own host has kept long enough: where it has worked, and its copies of what lies in the bucket.
 
+    Nothing where a server has worked: it sees to its folder itself, and a worker of another database knows none of its jobs.
     Raises: StoreError when the database cannot be reached.
     """
+    if (services.folder / SERVED).exists():
+        return []
     folder = services.folder / "jobs"
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     found = [row for row in [await services.records.job(name) for name in names] if row]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
@@ -239,20 +240,18 @@ class Steps:
         return moved
 
     async def _bring(self, request: requests.Request, folder: Path) -> None:
-        """Fetches what is not there yet; a file comes under another name first, so that a half one is never taken for it."""
+        """Fetches what is not there yet, whole or not at all. Several shares of a step may do so at once."""
         for place, upload in requests.places(request, folder).items():
             key = f"uploads/{upload}"
             if place.exists():
                 continue
             place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.with_name(".part")
-            part.unlink(missing_ok=True)
             local = self._place.storage.local(key)
-            try:
-                os.link(local or part, part)  # nobody writes to an upload that is complete
-            except OSError:
-                await self._place.storage.fetch(key, part)
-            part.replace(place)
+            with contextlib.suppress(OSError):  # another file system, or it has just come
+                if local:
+                    os.link(local, place)  # nobody writes to an upload that is complete
+            if not place.exists():
+                await self._place.storage.fetch(key, place)
 
     async def _keep(self, job: str, folder: Path, result: Mapping[str, Any], there: Set[str]) -> None:
         """Puts the files of a result into the storage, but for those of a stream that are there."""

@@ -37,6 +37,7 @@ Heard = Callable[[int, int | None], None]  # bytes that have come, and of how ma
 
 _PIECE = 256 << 10
 _HOST = re.compile(rb"[A-Za-z0-9._:-]*")  # as it is sent: international names are encoded by now
+_LISTED = "the settings url_hosts and webhook_hosts list hosts of your own"
 _SEVERAL = 4  # addresses of one name that are tried
 _PAGES = ("text/html", "application/xhtml+xml")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -170,11 +171,11 @@ def offered(text: str, world: World = WORLD, limits: Limits = STANDARD) -> str:
 
 
 def _private(host: str) -> Refused:
-    return Refused(f"{host} is an address of a private network", "give one that everybody can reach")
+    return Refused(f"{host} is an address of a private network", f"give one that everybody can reach; {_LISTED}")
 
 
 def _wrong_port(port: int) -> Refused:
-    return Refused(f"port {port} is not fetched from", "give an address with the usual port")
+    return Refused(f"this server connects to no port {port}", f"give an address with the usual port; {_LISTED}")
 
 
 class Guarded(httpx.AsyncBaseTransport):

@@ -103,6 +103,14 @@ def delivered(bucket: Bucket) -> dict[str, str]:
     return sums({key.removeprefix("studio/jobs/one/"): data for key, data in bucket.objects.items() if "/jobs/one/" in key})
 
 
+async def put(bucket: Bucket) -> None:
+    """What was made until now is in the bucket: nothing new comes any more."""
+    seen = -1
+    while seen != len(bucket.objects):
+        seen = len(bucket.objects)
+        await asyncio.sleep(2.0)
+
+
 async def both_at(folder: Path, url: str, jobs: DurableJobs, film: dict[str, Any], lines: tuple[str, str]) -> list[Path]:
     """Two workers are at the shares of one film, each at one of these lines; it goes on when the files are deleted."""
     pace(folder, 0.5)
@@ -142,6 +150,7 @@ def test_a_host_that_is_killed_in_its_share_loses_no_finished_line(
         await asyncio.sleep(QUIET_S)
         async with house(tmp_path / "server", postgres) as (jobs, _):
             gates = await both_at(tmp_path, postgres, jobs, film, LAST)
+            await put(bucket)
             two.kill()
             for gate in gates:
                 gate.unlink()

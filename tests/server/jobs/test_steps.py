@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from job_house import now, row, settings
 
+from polydub.server import requests
 from polydub.server.db import open_records
 from polydub.server.fanout import Fanout
 from polydub.server.fetching import Fetcher
@@ -86,6 +87,43 @@ def test_an_attempt_that_ends_late_does_not_hide_the_next_one(tmp_path: Path) ->
         assert done and second.result() == STALE
 
     asyncio.run(main())
+
+
+class Apart(LocalStorage):
+    """Files as in a bucket: there are only copies, and what is fetched together comes together."""
+
+    def __init__(self, folder: Path, at_once: int) -> None:
+        super().__init__(folder)
+        self._barrier = asyncio.Barrier(at_once)
+
+    def local(self, key: str) -> Path | None:
+        return None
+
+    async def fetch(self, key: str, to: Path) -> None:
+        await self._barrier.wait()
+        await super().fetch(key, to)
+        await self._barrier.wait()
+
+
+def test_shares_that_begin_on_a_host_at_once_all_find_every_file_whole(tmp_path: Path) -> None:
+    files = {name: {"upload": name, "name": f"{name}.wav"} for name in ("v1", "v2", "v3")}
+    wish = {"input": {"upload": "film", "name": "film.mkv"}, "to": ["es"], "voice": list(files.values())}
+    folder = tmp_path / "jobs" / "one"
+
+    async def main() -> None:
+        storage = Apart(tmp_path / "bucket", at_once=2)
+        for key in ("film", *files):
+            (tmp_path / key).write_bytes(key.encode())
+            await storage.put_file(f"uploads/{key}", tmp_path / key)
+        steps, records = await steps_of(tmp_path)
+        shares = Steps(replace(steps._place, storage=storage), {}, Hands())
+        await asyncio.gather(*(shares._bring(requests.read(wish), folder) for _ in range(2)))
+        await records.close()
+
+    asyncio.run(main())
+    assert sorted(path.read_bytes() for path in (folder / "input").rglob("*") if path.is_file()) == [
+        b"film", b"v1", b"v2", b"v3",
+    ]  # fmt: skip
 
 
 TWO = {"cpu": [2, 1], "gpu": [1, 1], "net": [4, 4]}

@@ -12,6 +12,7 @@ from polydub.server.access import accounts_of, policy
 from polydub.server.accounts import Accounts
 from polydub.server.contracts import Principal, User
 from polydub.server.problems import Problem, forbidden, not_found
+from polydub.server.proving import check_recent
 from polydub.server.routes.auth import Person, no_token
 
 router = APIRouter(prefix="/api/admin", tags=["admin"])
@@ -70,10 +71,11 @@ async def add_user(wish: NewPerson, who: Admin, accounts: House) -> Person:
 
 @router.patch("/users/{id_}")
 async def change_user(id_: str, wish: Change, who: Admin, accounts: House) -> Person:
-    """Sets the role, disables or enables; a disabled account is logged out everywhere. Not oneself; no admins by API token."""
+    """Sets the role, disables or enables; a disabled account is logged out everywhere. Not oneself. An admin
+    is made by a login of the last ten minutes, or one that was shown again since: `/api/auth/again`."""
     _not_oneself(who, id_)
-    if wish.role == "admin" and who.via == "token":  # for whom it may have made a link before
-        raise forbidden("an admin is made by a login, an API token does not do", "login_needed")
+    if wish.role == "admin":  # for whom there may be a link already
+        await _check_login(accounts, who)
     changes = wish.model_dump(exclude_none=True)
     user = await accounts.records.change_user(id_, **changes) if changes else await accounts.records.user(id_)
     if user is None:
@@ -94,14 +96,15 @@ async def drop_user(id_: str, who: Admin, accounts: House) -> None:
 
 @router.post("/users/{id_}/login-link", status_code=201, operation_id="create_login_link")
 async def login_link(id_: str, who: Admin, accounts: House) -> Link:
-    """A link that logs the account's owner in, once, within `link_minutes`; a second factor is asked for besides."""
+    """A link that logs the account's owner in, once, within `link_minutes`; a second factor is asked for besides. For an admin
+    it is made by a login of the last ten minutes, or one that was shown again since: `/api/auth/again`."""
     token = await accounts.link(await _guest(accounts, who, id_), "login")
     return Link(path=f"/login?token={token}", token=token, expires_minutes=accounts.settings.link_minutes)
 
 
 @router.post("/users/{id_}/password-reset", status_code=201, operation_id="create_password_reset")
 async def password_reset(id_: str, who: Admin, accounts: House) -> Link:
-    """A token by which the account's owner sets a new password, once, within `link_minutes`."""
+    """A token by which the account's owner sets a new password, once, within `link_minutes`. For an admin as a login link."""
     token = await accounts.link(await _guest(accounts, who, id_), "reset")
     return Link(path="/api/auth/password/reset", token=token, expires_minutes=accounts.settings.link_minutes)
 
@@ -127,13 +130,20 @@ async def audit(
 
 
 async def _guest(accounts: Accounts, who: Principal, id_: str) -> User:
-    """Whom a link is for. A stolen API token must not become a login of an admin."""
+    """Whom a link is for."""
     user = await accounts.records.user(id_)
     if user is None or user.disabled:
         raise not_found("account")
-    if user.role == "admin" and who.via == "token":
-        raise forbidden("links for admins need a login, an API token does not do", "login_needed")
+    if user.role == "admin":
+        await _check_login(accounts, who)
     return user
+
+
+async def _check_login(accounts: Accounts, who: Principal) -> None:
+    """A stolen API token or an old login must not become a new login of an admin."""
+    if who.via == "token":
+        raise forbidden("admins are a matter of logins, an API token does not do", "login_needed")
+    await check_recent(accounts, who)
 
 
 def _not_oneself(who: Principal, id_: str) -> None:

@@ -46,7 +46,8 @@ _HEADERS: Mapping[str, str] = {
 _API = '<p>Programs use the API: <a href="/openapi.json">its document (OpenAPI)</a>.</p>'
 _LOGIN = """{wrong}<h2>Log in</h2>
 <form method="post" action="/login">
-<label for="email">Address</label><input id="email" name="email" type="email" autocomplete="username" maxlength="300" required>
+<label for="email">E-mail address</label>
+<input id="email" name="email" type="email" autocomplete="username" maxlength="300" required>
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" maxlength="1000" required>
 <button>Log in</button></form>
@@ -68,6 +69,15 @@ def _page(body: str, status: int = 200) -> HTMLResponse:
         status,
         dict(_HEADERS),
     )
+
+
+def refused(problem: Problem) -> HTMLResponse:
+    """The way in, and why it was closed."""
+    said = [text[:1].upper() + text[1:] for text in (problem.message, problem.hint)]
+    wrong = f'<p class="wrong" role="alert">{escape(". ".join(filter(None, said)))}</p>'
+    page = _page(_LOGIN.format(wrong=wrong), problem.http_status)
+    page.headers.update(headers_of(problem))
+    return page
 
 
 def _job(row: JobRow) -> str:
@@ -116,10 +126,7 @@ async def login_by_form(
     except Problem as problem:
         if problem.challenge is not None:
             return RedirectResponse(f"/login#challenge={problem.challenge}", 303)
-        wrong = f'<p class="wrong" role="alert">{escape(problem.message)}. {escape(problem.hint)}</p>'
-        page = _page(_LOGIN.format(wrong=wrong), problem.http_status)
-        page.headers.update(headers_of(problem))
-        return page
+        return refused(problem)
     await enter(request, response, user, True)
     return response
 

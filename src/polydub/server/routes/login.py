@@ -17,6 +17,7 @@ from polydub.server.access import accounts_of, policy, same_origin
 from polydub.server.accounts import Accounts
 from polydub.server.problems import Problem, forbidden
 from polydub.server.routes.auth import Entry, address_of, enter
+from polydub.server.routes.home import refused
 
 router = APIRouter(tags=["accounts"])
 PUBLIC = [Depends(policy("public"))]
@@ -70,14 +71,16 @@ async def login_page(request: Request, accounts: House, token: Annotated[str, Qu
     if not token:
         return HTMLResponse(_PAGES.joinpath("login.html").read_text(encoding="utf-8"))
     _check_opened(request)
-    accounts.throttle.login(address_of(request))
     response = RedirectResponse("/dashboard", 303)
     try:
+        accounts.throttle.login(address_of(request))
         user = await accounts.login_by_link(token, session=True)
     except Problem as problem:
-        if problem.challenge is None:
-            raise
-        return RedirectResponse(f"/login#challenge={problem.challenge}", 303)
+        if problem.challenge is not None:
+            return RedirectResponse(f"/login#challenge={problem.challenge}", 303)
+        if "text/html" in request.headers.get("accept", ""):
+            return refused(problem)
+        raise
     await enter(request, response, user, True)
     return response
 

@@ -300,7 +300,8 @@ class _TusErrors:
 
 def _tus(request: Request) -> _TusErrors:
     if request.headers.get("tus-resumable") != VERSION:
-        raise TusProblem(Problem(412, "tus_version", f"tus {VERSION} is spoken here", param="Tus-Resumable"))
+        hint = f"send Tus-Resumable: {VERSION}; POST /api/upload takes a file without tus"
+        raise TusProblem(Problem(412, "tus_version", f"tus {VERSION} is spoken here", hint=hint, param="Tus-Resumable"))
     return _TusErrors()
 
 
