@@ -168,6 +168,16 @@ async def test_the_film_is_made_again_as_a_new_attempt(house: House, ana: httpx.
     assert (await ana.post("/api/jobs/j1/transcript/synthesize")).status_code == 409
 
 
+async def test_a_film_that_could_not_be_made_again_is_mended_and_made(house: House, ana: httpx.AsyncClient) -> None:
+    records = house.services.records
+    assert await records.move_job("j1", "failed", when=frozenset({"done"}))
+    await ana.patch("/api/jobs/j1/lines/1", json={"voice": None})
+    answer = await ana.post("/api/jobs/j1/transcript/synthesize")
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    assert await records.move_job("j2", "failed", when=frozenset({"queued"}))
+    assert code(await ana.post("/api/jobs/j2/transcript/synthesize")) == "job_not_done"
+
+
 async def test_speaking_anew_tells_when_the_engine_cannot(ana: httpx.AsyncClient) -> None:
     answer = await ana.post("/api/jobs/j1/lines/1/regen")
     assert answer.status_code in (200, 422)

@@ -186,10 +186,15 @@ async def synthesize(
     services: Annotated[Services, Depends(services_of)],
     uploads: Annotated[Uploads, Depends(uploads_of)],
 ) -> JobFacts:
-    """With all that was changed, as a new attempt of the job: only what changed is done anew. Follow it by `events`."""
+    """With all that was changed, as a new attempt of the job: only what changed is done anew. Follow it by `events`.
+
+    Also where that has failed before: a voice that nobody has, say, is mended by changing the line once more.
+    """
     row = await job_of(services, who, id_)
-    if row.state != "done":
+    if row.state not in ("done", "failed"):
         raise Problem(409, "job_not_done", f"the job is {row.state}", hint="a film is made again when it is done")
+    if row.state == "failed":
+        await anyio.to_thread.run_sync(folder_of, services.folder / "jobs", row)  # there must be a dub
     return facts(await again(services, uploads, row))
 
 
