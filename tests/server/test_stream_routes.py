@@ -77,3 +77,13 @@ async def test_a_stream_of_somebody_else_or_none_is_not_there(house: House, ana:
         assert (await bo.get(f"/api/jobs/j1/stream/{name}")).status_code == 404
     assert (await house.client().get(f"/api/jobs/j1/stream/{name}")).status_code == 401
     assert (await ana.get(f"/api/jobs/nothing/stream/{name}")).status_code == 404
+
+
+async def test_what_is_no_stream_and_what_a_stream_has_not_are_told_apart(house: House, ana: httpx.AsyncClient) -> None:
+    owner, now = await house.person("editor", "ana"), house.clock()
+    for id_, stream in (("plain", "off"), ("watched", "segments")):
+        request = {"settings": {"stream": stream}}
+        await house.services.records.add_job(JobRow(id_, owner.id, "dub", "talk", request, "done", now, now))
+    told = [(await ana.get(f"/api/jobs/{id_}/stream/chunks/99")).json()["error"] for id_ in ("plain", "watched")]
+    assert [error["message"] for error in told] == ["this job is no stream", "the stream has no part of this name"]
+    assert all(error["hint"] for error in told)

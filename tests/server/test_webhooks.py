@@ -493,6 +493,7 @@ async def test_what_was_signed_at_another_time_is_refused(house: House, age: flo
 @pytest.mark.parametrize(
     ("data", "status"),
     [({**STEP, "job": "other"}, 404), ({**STEP, "more": 1}, 422), ({"job": "job1"}, 422), ({**STEP, "done": -1}, 422),
+     ({**STEP, "done": 9, "total": 4}, 422),
      ({**STEP, "data": {"x": "y" * 1_000_000}}, 413)],
 )  # fmt: skip
 async def test_a_signed_message_that_makes_no_sense_is_refused_and_may_come_again(

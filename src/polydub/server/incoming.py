@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from standardwebhooks import Webhook as Signer
 from standardwebhooks import WebhookVerificationError
 
@@ -44,8 +44,14 @@ class JobStep(_Told):
     job: Id
     step: str = Field(min_length=1, max_length=100, description="Name of the stage.")
     done: float = Field(default=0, ge=0, description="Of `total`.")
-    total: float = Field(default=0, ge=0)
+    total: float = Field(default=0, ge=0, description="0 = nobody knows.")
     data: Facts
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> JobStep:
+        if self.total and self.done > self.total:
+            raise ValueError("done is more than total")
+        return self
 
 
 class JobComplete(_Told):

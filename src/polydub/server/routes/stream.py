@@ -110,7 +110,12 @@ async def _size(services: Services, row: JobRow, name: str) -> int:
     size = await services.storage.size(key_of(row.id, name)) if known else None
     if size is not None:
         return size
-    problem = not_found("file")
+    if streams(row):
+        problem = Problem(
+            404, "not_found", "the stream has no part of this name", hint="its playlist index.m3u8 lists its parts"
+        )
+    else:
+        problem = Problem(404, "not_found", "this job is no stream", hint='ask for one with the setting "stream": "segments"')
     if known and row.state in OPEN:
         problem = Problem(404, "not_yet", "this part of the stream is not made yet", hint="ask again soon")
         problem.retry_after = SOON_S
