@@ -322,6 +322,13 @@ def test_a_backup_is_written_put_back_and_not_put_over_another_server(here: Path
     assert said(capsys, "admin", "retention", "--dry-run") == ""
 
 
+def test_a_new_server_is_not_made_without_a_word(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["admin", "token", "--data", "mistyped"]) == 0
+    assert f"a new server was made in {here / 'mistyped'}" in capsys.readouterr().err
+    assert run(["admin", "token", "--data", "mistyped"]) == 0
+    assert "new server" not in capsys.readouterr().err
+
+
 def test_a_scope_that_does_not_exist_is_one_sentence(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["admin", "token", "--scopes", "read,fly"]) == 2
     assert "there is no scope fly" in capsys.readouterr().err

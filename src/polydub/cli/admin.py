@@ -325,6 +325,8 @@ def _within(given: dict[str, Any], work: Callable[[Opened], Awaitable[Answer]]) 
 
     async def inside() -> Answer:
         async with opened(_loaded(given), working=False) as house:
+            if house.first_start:
+                output.say(f"a new server was made in {house.services.folder}; --data names the folder of another one")
             return await work(house)
 
     return asyncio.run(inside())
