@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,15 @@ class Streaming:
     @property
     def manifest(self) -> Any:
         return json.loads((self.out / "manifest.json").read_text())
+
+
+def until(wish: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
+    """Waits until a wish has come true while a process works."""
+    ends = time.monotonic() + seconds
+    while not wish():
+        assert process.poll() is None, "it has ended"
+        assert time.monotonic() < ends, "it takes too long"
+        time.sleep(0.05)
 
 
 @dataclass(frozen=True)

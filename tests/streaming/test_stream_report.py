@@ -6,13 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from streams import PLAIN, Streaming
+from streams import PLAIN, Streaming, until
 
 from gated import installed
 from polydub import config
@@ -110,14 +109,6 @@ def test_a_stream_that_was_killed_or_stopped_reports_what_can_be_played(film: St
     assert [x.text for x in made.lines] == [text for _, _, text in LINES][: len(made.lines)]
     assert made.lines
     assert made.source.duration == film.manifest["duration"]
-
-
-def until(wish: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
-    ends = time.monotonic() + seconds
-    while not wish():
-        assert process.poll() is None, "it has ended"
-        assert time.monotonic() < ends, "it takes too long"
-        time.sleep(0.05)
 
 
 def test_nothing_is_reported_of_a_stream_of_which_nothing_was_made(tmp_path: Path) -> None:

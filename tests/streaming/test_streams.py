@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streams import FFMPEG, PLAIN, Streaming, decoded, joined, packets, playlist, plays
+from streams import FFMPEG, PLAIN, Streaming, decoded, joined, packets, playlist, plays, until
 
 from gated import installed
 from polydub import config
@@ -194,14 +194,6 @@ def ended() -> Iterator[list[subprocess.Popen[bytes]]]:
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
-
-
-def until(wish: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
-    ends = time.monotonic() + seconds
-    while not wish():
-        assert process.poll() is None, "it has ended"
-        assert time.monotonic() < ends, "it takes too long"
-        time.sleep(0.05)
 
 
 def test_the_first_segment_is_served_before_any_line_of_the_third_piece_is_spoken(
