@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.signal import oaconvolve, resample_poly, upfirdn
+from scipy.sparse import csc_matrix
 
-from polydub.audio import filters
+from polydub.audio import filters, sparse
 from polydub.audio.signal import resample
 from polydub.types import RATE_HZ, Samples
 
@@ -88,3 +90,30 @@ def test_what_every_dub_needs_imports_no_scipy_signal(module: str) -> None:
         "sys.exit('scipy.signal' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", work], check=False, timeout=60).returncode == 0
+
+
+@given(
+    values=st.lists(st.floats(0, 1), max_size=60),
+    size=st.integers(0, 20).map(lambda half: 2 * half + 1),
+    extreme=st.sampled_from([(np.minimum, minimum_filter1d), (np.maximum, maximum_filter1d)]),
+    outside=st.sampled_from([0.0, 1.0]),
+)
+def test_running_extremes_are_those_of_scipy(values: list[float], size: int, extreme: tuple, outside: float) -> None:
+    ours, theirs = extreme
+    made = filters.running(ours, np.array(values), size, outside)
+    expected = theirs(np.array(values), size, mode="constant", cval=outside) if values else []
+    np.testing.assert_array_equal(made, expected)
+
+
+@given(
+    cells=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4), st.floats(-9, 9)), max_size=40),
+)
+def test_sparse_matrices_are_those_of_scipy(cells: list[tuple[int, int, float]]) -> None:
+    row, column = (np.array([cell[n] for cell in cells], np.int64) for n in (0, 1))
+    values = np.array([value for _, _, value in cells], np.float64)
+    made = sparse.columns(values, (row, column), (7, 5))
+    expected = csc_matrix((values, (row, column)), shape=(7, 5))
+    expected.sum_duplicates()
+    np.testing.assert_array_equal(made.indptr, expected.indptr)
+    np.testing.assert_array_equal(made.indices, expected.indices)
+    np.testing.assert_allclose(made.data, expected.data, rtol=1e-12, atol=1e-12)

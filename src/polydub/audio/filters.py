@@ -66,3 +66,17 @@ def filtered(samples: Samples, response: NDArray[np.complex128], back: int, begi
         spectra = np.fft.rfft(samples[:, low:stop].astype(np.float64), SIZE, axis=1)
         spectra *= response
         yield np.fft.irfft(spectra, SIZE, axis=1)[:, at - low : stop - low]
+
+
+def running(extreme: np.ufunc, values: NDArray[np.float64], size: int, outside: float) -> NDArray[np.float64]:
+    """The `extreme` (numpy.minimum or numpy.maximum) of `size` values, an odd number, around each; as many as there are.
+
+    What lies before and after them is `outside`. In steps of doubled width, so that a wide window costs little more.
+    """
+    found = np.pad(values, size // 2, constant_values=outside)
+    width = 1
+    while 2 * width <= size:
+        found = extreme(found[:-width], found[width:])
+        width *= 2
+    rest = size - width
+    return extreme(found[: len(found) - rest], found[rest:])

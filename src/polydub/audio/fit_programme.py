@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio import IMPORTING
+from polydub.audio.sparse import Columns, columns
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -193,17 +193,14 @@ def _order(task: Task, shift: Ints, breach: Ints) -> list[Rows]:
     return [((task.start[j] - task.start[i]) / 1000, [(shift[i], 1.0), (shift[j], -1.0)])]
 
 
-def _quadratic(diagonal: Floats, cells: Ints, values: Floats) -> Any:
+def _quadratic(diagonal: Floats, cells: Ints, values: Floats) -> Columns:
     """The upper triangle of 2 * (diagonal), with these cells beside it."""
-    with IMPORTING:
-        from scipy.sparse import csc_matrix
-
     every = np.arange(len(diagonal))
     entries = (np.concatenate([every, cells[0]]), np.concatenate([every, cells[1]]))
-    return csc_matrix((np.concatenate([2 * diagonal, values]), entries), shape=(len(every), len(every)))
+    return columns(np.concatenate([2 * diagonal, values]), entries, (len(every), len(every)))
 
 
-def minimum(quadratic: Any, linear: Floats, rows: Sequence[Rows], equal: int) -> Floats:
+def minimum(quadratic: Columns, linear: Floats, rows: Sequence[Rows], equal: int) -> Floats:
     """Minimises z'Pz/2 + q'z under these rows, the first `equal` of them equations; zeros where the solver gives up."""
     clarabel: Any = import_module("clarabel")  # no type information in the package
     matrix, bounds = _matrix(rows, len(linear))
@@ -218,15 +215,12 @@ def minimum(quadratic: Any, linear: Floats, rows: Sequence[Rows], equal: int) ->
     return found if str(answer.status) in USABLE and bool(np.isfinite(found).all()) else np.zeros_like(linear)
 
 
-def _matrix(blocks: Sequence[Rows], columns: int) -> tuple[Any, Floats]:
+def _matrix(blocks: Sequence[Rows], width: int) -> tuple[Columns, Floats]:
     """Blocks of rows as one sparse matrix, and its bounds."""
-    with IMPORTING:
-        from scipy.sparse import csc_matrix
-
     bounds = np.concatenate([bound for bound, _ in blocks])
     ends: list[int] = np.cumsum([len(bound) for bound, _ in blocks]).tolist()
     terms = [(end, *term) for end, (_, terms) in zip(ends, blocks, strict=True) for term in terms]
     row = np.concatenate([np.arange(end - len(column), end) for end, column, _ in terms])
     column = np.concatenate([column for _, column, _ in terms])
     factor = np.concatenate([np.broadcast_to(np.asarray(factor, np.float64), column.shape) for _, column, factor in terms])
-    return csc_matrix((factor, (row, column)), shape=(len(bounds), columns)), bounds
+    return columns(factor, (row, column), (len(bounds), width)), bounds

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio import IMPORTING
+from polydub.audio.filters import running
 from polydub.audio.loudness import FINE, OVER, STRETCH, inter_sample_peaks
 from polydub.audio.signal import drawn
 from polydub.types import RATE_HZ, Samples
@@ -49,14 +49,11 @@ def allowed(level: NDArray[np.float64], ceiling: float) -> NDArray[np.float64] |
     """
     if level.max(initial=0) <= ceiling:
         return None
-    with IMPORTING:
-        from scipy.ndimage import minimum_filter1d
-
     # a peak between two steps is seen by one of them only
     level = np.maximum(level, np.maximum(np.append(level[1:], 0), np.append(0, level[:-1])))
     wished = np.minimum(1.0, ceiling / np.maximum(level, 1e-9))
     half = REACH // FINE // 2
-    lowest = minimum_filter1d(wished, 2 * half + 1, mode="nearest")
+    lowest = running(np.minimum, wished, 2 * half + 1, 1.0)
     window = np.hanning(2 * half + 3)[1:-1]
     kernel = np.asarray(window / window.sum(), np.float64)
     return np.convolve(np.asarray(np.pad(lowest, half, mode="edge"), np.float64), kernel, "valid")

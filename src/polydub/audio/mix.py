@@ -21,7 +21,6 @@ from itertools import groupby
 from math import ceil
 from typing import TYPE_CHECKING
 
-from polydub.audio import IMPORTING
 from polydub.types import RATE_HZ, Samples, Span
 
 if TYPE_CHECKING:
@@ -76,16 +75,14 @@ def voice(dub: Samples, start: int, where: Sequence[Span] | None = None) -> Voic
     """
     import numpy as np
 
-    with IMPORTING:
-        from scipy.ndimage import maximum_filter1d, minimum_filter1d
+    from polydub.audio.filters import running
 
     cells = dub[:, : dub.shape[1] // CELL * CELL].reshape(dub.shape[0], -1, CELL)
     power = np.einsum("cnk,cnk->cn", cells, cells, dtype=np.float64).max(axis=0, initial=0) / CELL
     level = 10 * np.log10(np.maximum(power, 1e-12))
     presence = np.clip((level - SOFT_DBFS) / (LOUD_DBFS - SOFT_DBFS), 0, 1)
     size = round(BRIDGE_S * RATE_HZ / CELL) | 1
-    widened = maximum_filter1d(presence, size, mode="constant") if len(presence) else presence
-    closed = minimum_filter1d(widened, size, mode="constant") if len(presence) else presence
+    closed = running(np.minimum, running(np.maximum, presence, size, 0.0), size, 0.0)
     if where is not None:
         moments = (start // CELL + np.arange(len(closed))) * (CELL / RATE_HZ)
         closed *= np.any([(moments >= s.start) & (moments < s.end) for s in where] or [moments < 0], axis=0)

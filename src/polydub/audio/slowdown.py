@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polydub.audio import IMPORTING
 from polydub.audio.fit import Limits, Slot, following
 from polydub.audio.fit_programme import Rows, minimum
+from polydub.audio.sparse import columns
 from polydub.audio.timemap import TimeMap, time_map
 
 LATE_S = 0.3  # a line that starts later is seen to do so; also what Amazon's dubbing scores call a drift
@@ -57,9 +57,6 @@ def _solve(slots: Sequence[Slot], borders: list[float], limits: Limits, how: Slo
 
     Columns: what has been gained by each border, starts of the lines, talk-over of each line.
     """
-    with IMPORTING:
-        from scipy.sparse import csc_matrix
-
     lengths, parts = np.diff(borders), len(borders) - 1
     size = parts + 1 + 2 * len(slots)
     linear = np.zeros(size)
@@ -69,7 +66,7 @@ def _solve(slots: Sequence[Slot], borders: list[float], limits: Limits, how: Slo
     weight = 2 * EVEN / lengths
     values = np.concatenate([weight, weight, -weight])
     cells = np.concatenate([here, here + 1, here]), np.concatenate([here, here + 1, here + 1])
-    quadratic = csc_matrix((values, cells), shape=(size, size))
+    quadratic = columns(values, cells, (size, size))
     found = minimum(quadratic, linear, _rows(slots, borders, limits, how), 1)
     return np.clip(np.diff(found[: parts + 1]), 0.0, lengths * (how.most - 1))
 
