@@ -27,4 +27,5 @@ def columns(values: NDArray[np.float64], cells: tuple[NDArray[np.int64], NDArray
     row, column = cells
     places, which = np.unique(column.astype(np.int64) * shape[0] + row, return_inverse=True)
     starts = np.searchsorted(places, np.arange(shape[1] + 1) * shape[0])
-    return Columns(shape, starts.astype(np.int64), places % max(1, shape[0]), np.bincount(which, values, len(places)).astype(np.float64))
+    sums = np.bincount(which, values, len(places)).astype(np.float64)
+    return Columns(shape, starts.astype(np.int64), places % max(1, shape[0]), sums)

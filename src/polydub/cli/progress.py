@@ -84,6 +84,7 @@ _NAMES = {
     "burn": "draw subtitles",
     "subtitle": "subtitles",
     "find-pause": "find speech",
+    "extract-piece": "read sound",
     "stream-init": "segments",
     "stream-media": "segments",
     "stream-chunk": "segments",

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from polydub.media.program import run
 from polydub.types import FRAME, RATE_HZ, Samples
@@ -120,12 +121,20 @@ def _with_programme(packet: bytes) -> bytes:
 def decode_aac(adts: bytes, channels: int) -> Samples:
     """Decode an ADTS stream: float32 (channels, 1,024 for each packet), not clipped; no packet gives zero frames.
 
-    By the program, since PyAV 18 reads beyond the planes of a frame of 8 channels. Raises: ValueError for what is no ADTS.
+    By the program where there are more than two channels, since PyAV 18 reads beyond the planes of a frame of 8.
+    Raises: ValueError for what is no ADTS.
     """
     import numpy as np
 
-    if not list(adts_packets(adts)):
+    packets = list(adts_packets(adts))
+    if not packets:
         return np.zeros((channels, 0), np.float32)
+    if channels <= 2:
+        import av
+
+        decoder: Any = av.CodecContext.create("aac", "r")
+        frames = [frame for packet in [*map(av.Packet, packets), None] for frame in decoder.decode(packet)]
+        return np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
     with TemporaryDirectory() as folder:
         stream, heard = Path(folder) / "in.aac", Path(folder) / "out.f32"
         stream.write_bytes(adts)

@@ -9,9 +9,12 @@ list; then ffmpeg, and what plays with it, shows every picture late by that dela
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
+from io import BytesIO
+from math import lcm
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +23,7 @@ from polydub.types import FRAME, RATE_HZ
 
 _ENTRIES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _TIMES = (b"moof", b"traf", b"tfdt")
+_NO_PICTURES = {"skip_frame": "all"}  # opening a file decodes some to find out more of them: 30 ms, as much as all the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +67,14 @@ def fragment(cut: Cut, folder: Path) -> Fragment:
     sound.write_bytes(cut.adts)
     flags = "empty_moov+default_base_moof+frag_custom+delay_moov"
     options = {"movflags": flags, "use_editlist": "1", "write_btrt": "0", "fflags": "+bitexact"}
-    with av.open(str(path), "w", format="mp4", options=options) as out, av.open(str(sound), format="aac") as aac:
-        pictures = _open(cut.parts, out)
-        voice = cast("Any", out).add_stream_from_template(aac.streams.audio[0]) if cut.adts else None
-        if pictures:
-            _copy_pictures(cut.parts, out, pictures)
+    with ExitStack() as stack:
+        out = stack.enter_context(av.open(str(path), "w", format="mp4", options=options))
+        aac = stack.enter_context(av.open(str(sound), format="aac"))
+        parts = [stack.enter_context(_opened(part, first=n == 0)) for n, part in enumerate(cut.parts)]
+        pictures = _copied(parts[0].streams.video[0], out) if parts else None
+        voice = _copied(aac.streams.audio[0], out) if cut.adts else None
+        for part, file in zip(cut.parts, parts, strict=True):
+            _copy_pictures(file, part.start - cut.parts[0].start, out, pictures)
         if voice:
             _copy_sound(aac.streams.audio[0], out, voice)
     whole = path.read_bytes()
@@ -79,30 +86,49 @@ def fragment(cut: Cut, folder: Path) -> Fragment:
     return Fragment(init, _settled(media, [shown, cut.first * FRAME][: 1 + bool(cut.adts)]), _first_offset(media))
 
 
-def _open(parts: Sequence[PicturePart], out: Any) -> Any:
+def stand_alone(data: bytes, path: Path) -> None:
+    """Writes an init segment and the media segments after it as an MP4 file that can be played from its first byte on."""
     import av
 
-    if not parts:
-        return None
-    with av.open(str(parts[0].path)) as first:
-        return out.add_stream_from_template(first.streams.video[0])
+    hints = [_NO_PICTURES for _ in inside(data, b"moov", b"trak")]
+    with cast("Any", av).open(BytesIO(data), format="mp4", stream_options=hints) as film:
+        scale = lcm(*(stream.time_base.denominator for stream in film.streams))  # edit lists are exact
+        options = {"movflags": "+faststart", "movie_timescale": str(scale), "fflags": "+bitexact"}
+        with cast("Any", av).open(str(path), "w", format="mp4", options=options) as out:
+            to = [_copied(stream, out) for stream in film.streams]
+            for packet in film.demux():
+                if packet.dts is not None:
+                    packet.stream = to[packet.stream.index]
+                    out.mux(packet)
 
 
-def _copy_pictures(parts: Sequence[PicturePart], out: Any, to: Any) -> None:
+def _opened(part: PicturePart, *, first: bool) -> Any:
+    """Only of the first part more must be known than its packets."""
     import av
 
-    for part in parts:
-        with av.open(str(part.path)) as file:
-            stream = file.streams.video[0]
-            late = None
-            for packet in cast("Any", file).demux(stream):
-                if packet.dts is None or packet.pts is None or stream.time_base is None:
-                    continue
-                if late is None:
-                    late = round((part.start - parts[0].start) / float(stream.time_base)) - packet.pts
-                packet.pts, packet.dts = packet.pts + late, packet.dts + late
-                packet.stream = to
-                out.mux(packet)
+    return cast("Any", av).open(str(part.path), stream_options=None if first else [_NO_PICTURES])
+
+
+def _copied(stream: Any, out: Any) -> Any:
+    """A stream of `out` for the packets of `stream`, whether or not there is an encoder of its kind."""
+    copy = out.add_stream_from_template(stream, opaque=True)
+    if stream.type == "video" and stream.sample_aspect_ratio is not None:
+        copy.sample_aspect_ratio = stream.sample_aspect_ratio  # of the container, where no picture was decoded
+    return copy
+
+
+def _copy_pictures(file: Any, after_s: float, out: Any, to: Any) -> None:
+    """Copies the pictures of a part that begins so long after the first one."""
+    stream = file.streams.video[0]
+    late = None
+    for packet in file.demux(stream):
+        if packet.dts is None or packet.pts is None or stream.time_base is None:
+            continue
+        if late is None:
+            late = round(after_s / float(stream.time_base)) - packet.pts
+        packet.pts, packet.dts = packet.pts + late, packet.dts + late
+        packet.stream = to
+        out.mux(packet)
 
 
 def _copy_sound(source: Any, out: Any, to: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -86,7 +86,32 @@ def extract(work: Work, source: Source, track: Track) -> Heard:
     layout = _layout(work, track)
     channels = len(layouts.channels(layout))
     decoded = ffmpeg.decode_blocks(link, track, source, channels, layout)
-    film = round(source.duration * RATE_HZ)
+    heard = _kept(work, decoded, round(source.duration * RATE_HZ), channels, layout)
+    if decoded.missing_s > 0.1:
+        text = f"the last {decoded.missing_s:.1f} s of the sound could not be decoded and are silent"
+        work.notice(Notice("sound-cut-short", text))
+    return heard
+
+
+@stage("extract-piece")
+def extract_piece(work: Work, source: Source, track: Track) -> Heard:
+    """The same of a piece of a stream: a FLAC file as `write_flac` makes them, which needs no decoder of its own."""
+    import numpy as np
+
+    from polydub.audio import layouts
+    from polydub.media.flac import read_flac
+
+    def read(at: int) -> Samples:
+        """Its length was told in milliseconds, so that a few samples may be missing at the end."""
+        found = read_flac(work.path(source.media), at, frames := min(BLOCK, film - at))
+        return np.pad(found, ((0, 0), (0, frames - found.shape[1])))
+
+    layout, film = _layout(work, track), round(source.duration * RATE_HZ)
+    return _kept(work, map(read, range(0, film, BLOCK)), film, len(layouts.channels(layout)), layout)
+
+
+def _kept(work: Work, decoded: Iterable[Samples], film: int, channels: int, layout: str) -> Heard:
+    """Writes and measures the blocks of `film` samples, several at once."""
     done: list[_Block] = []
     with ThreadPoolExecutor(work.jobs) as threads:
         waiting: deque[Future[_Block]] = deque()
@@ -98,9 +123,6 @@ def extract(work: Work, source: Source, track: Track) -> Heard:
                 done.append(waiting.popleft().result())
             work.progress(min(1.0, (index + 1) * BLOCK / max(film, 1)))
         done.extend(future.result() for future in waiting)
-    if decoded.missing_s > 0.1:
-        text = f"the last {decoded.missing_s:.1f} s of the sound could not be decoded and are silent"
-        work.notice(Notice("sound-cut-short", text))
     loudest = max((block.true_peak for block in done), default=0.0)
     peaks = tuple(peak for block in done for peak in block.peaks)
     sound = Sound(tuple(block.file for block in done), channels, film, layout if channels > 2 else "")

@@ -124,17 +124,13 @@ def media_segment(work: Work, shot: Shot) -> str:
     return "segment.m4s"
 
 
-@stage("stream-chunk")
+@stage("stream-chunk", version=2)
 def chunk(work: Work, shot: Shot) -> str:
     """The same as a film of its own, which begins at 0."""
-    from polydub.media import ffmpeg, fragments
+    from polydub.media import fragments
 
     made = _fragment(work, shot)
-    file = work.scratch / "whole.mp4"
-    file.write_bytes(made.init + fragments.moved(made.media, made.init, shot.start))
-    bits = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact"]
-    copied = [*ffmpeg.SAFE_INPUT, "-i", f"file:{file}", "-map", "0", "-c", "copy", *bits, "-movflags", "+faststart"]
-    ffmpeg.run([*copied, "-f", "mp4", f"file:{work.scratch / 'chunk.mp4'}"], stage="mux")
+    fragments.stand_alone(made.init + fragments.moved(made.media, made.init, shot.start), work.scratch / "chunk.mp4")
     return "chunk.mp4"
 
 

@@ -72,7 +72,7 @@ def heard(task: Task, before: Heard) -> tuple[Footage, Heard]:
     run, piece, texts, choose, want = task.run, task.piece, task.texts, task.choose, _wanted(task.want, before)
     source = run.step(listen.probe, run.adopt(piece.sound))
     track = listen.audio_track(source, None)
-    extracted = run.start(listen.extract, source, track)
+    extracted = run.start(listen.extract_piece, source, track)
     read = texts.of(piece, want.source_language)
     choose(run, {"tts": want.target})
     if texts.read is not None and not read.script.segments:
