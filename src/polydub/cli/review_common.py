@@ -19,7 +19,7 @@ from polydub.config import Settings
 from polydub.edits import Change
 from polydub.errors import BadInput, BadSettings, PolydubError
 from polydub.review.finding import find_project
-from polydub.review.reading import Reviewed, listing, open_review, report
+from polydub.review.reading import Reviewed, listing, open_review, report, state
 
 if TYPE_CHECKING:
     from polydub.engines.pool import EnginePool
@@ -122,7 +122,7 @@ def ids(call: Called, texts: Sequence[str], *, everything: bool = False) -> list
     words = [word for text in texts for word in re.split(r"[,\s]+", text) if word]
     if everything == bool(words):
         raise BadSettings("which lines are meant?", "give their numbers, such as 3 or 1-20,25, or --all")
-    known = [row.id for row in listing(call.dub)]
+    known = [line.id for line in state(call.dub).lines]
     if everything:
         return known
     wanted: set[str] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,11 +72,15 @@ class State:
 
     def line(self, id_: str) -> Line:
         """The line of that id. Raises BadInput when there is none."""
-        found = next((x for x in self.lines if x.id == id_), None)
+        found = self._by_id.get(id_)
         if found is None:
             known = f"the lines are {self.lines[0].id} to {self.lines[-1].id}" if self.lines else "the dub has no lines"
             raise BadInput(f"there is no line {id_}", f"{known}: see polydub review list")
         return found
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Line]:
+        return {x.id: x for x in self.lines}
 
     def pending(self, id_: str) -> bool:
         """Whether a line was changed since the last render, in a way that changes the film."""

@@ -169,5 +169,6 @@ def _nearest(how: Bedding, near: Span) -> tuple[LocalTone, ...]:
 def _clipped(spans: Sequence[Span], near: Span, reach_s: float = 0.0) -> tuple[Span, ...]:
     """The parts of `spans` inside `near` and `reach_s` around it."""
     wide = Span(seconds(near.start - reach_s), seconds(near.end + reach_s))
-    inside = (span for span in spans if span.overlap(wide) > 0)
+    near_it = (span for span in spans if span.end > wide.start and span.start < wide.end)  # of a long film all blocks ask
+    inside = (span for span in near_it if span.overlap(wide) > 0)
     return tuple(Span(seconds(max(s.start, wide.start)), seconds(min(s.end, wide.end))) for s in inside)

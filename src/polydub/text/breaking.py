@@ -52,16 +52,16 @@ class Text:
 
     def line_count(self, i: int, j: int) -> int:
         """Lines that tokens i to j - 1 need."""
-        count, begin = 1, self._line_end(i)
+        count, begin = 1, self._line_ends[i]
         while begin < j:
-            count, begin = count + 1, self._line_end(begin)
+            count, begin = count + 1, self._line_ends[begin]
         return count
 
-    def _line_end(self, i: int) -> int:
-        """The token that begins the next line when token i begins one as full as it can be."""
-        if i >= len(self):
-            return i + 1
-        return max(i + 1, bisect_right(self._ends, self._ends[i] + self.tokens[i].spaced + self.limit) - 1)
+    @cached_property
+    def _line_ends(self) -> list[int]:
+        """For each token, and what is after them, the one that begins the next line when it begins one as full as it can be."""
+        full = (bisect_right(self._ends, self._ends[i] + token.spaced + self.limit) - 1 for i, token in enumerate(self.tokens))
+        return [*(max(i + 1, end) for i, end in enumerate(full)), len(self) + 1]
 
     def lines(self, i: int, j: int) -> tuple[float, tuple[str, ...]]:
         """Tokens i to j - 1 in as few lines as they need, at most those allowed, and what their breaks cost."""
@@ -73,32 +73,37 @@ class Text:
         """The cheapest places at which tokens i to j - 1 become `count` lines."""
         if count <= 1 or j - i <= 1:
             return 0.0, ()
-        ideal = (self.width(i, j) - count + 1) / count  # the blanks at the breaks are not shown
+        ends, costs, limit, begin = self._ends, self._costs, self.limit, self._ends[i] + self.tokens[i].spaced
+        ideal = (ends[j] - begin - count + 1) / count  # the blanks at the breaks are not shown
         best: tuple[float, tuple[int, ...]] = (float("inf"), (i + 1,))
-        least = bisect_left(self._ends, self._ends[j] - (count - 1) * (self.limit + 1))  # before it the rest is too long
+        least = bisect_left(ends, ends[j] - (count - 1) * (limit + 1))  # before it the rest is too long
         for k in range(max(i + 1, min(least, j - 1)), j):
-            first = self.width(i, k)
-            if first > self.limit and k > i + 1:
+            first = ends[k] - begin
+            if first > limit and k > i + 1:
                 break
-            if count == 2 and self.width(k, j) > self.limit and k < j - 1:
+            if count == 2 and k < j - 1 and self.width(k, j) > limit:
                 continue
             if count > 2 and self.line_count(k, j) >= count:
                 continue
-            further, cuts = self._cut(k, j, count - 1)
-            uneven = 1.2 * abs(first - ideal) / max(1.0, ideal)
-            # of equal ones the one whose lower line is longer
-            best = min(best, (uneven + self._costs[k - 1] + further, (k, *cuts)))
+            cost = 1.2 * abs(first - ideal) / max(1.0, ideal) + costs[k - 1]
+            if cost <= best[0]:  # what follows costs nothing or more; of equal ones the one whose lower line is longer
+                further, cuts = self._cut(k, j, count - 1)
+                best = min(best, (cost + further, (k, *cuts)))
         return best
 
-    def _pieces(self, i: int, ideal: float) -> Iterator[tuple[int, float]]:
-        """Every j such that tokens i to j - 1 may be one cue, and what that costs."""
-        for j in range(i + 1, len(self) + 1):
-            count = self.line_count(i, j)
+    def _reach(self, i: int, ideal: float) -> Iterator[tuple[int, int, float]]:
+        """Every j such that tokens i to j - 1 may be one cue, the lines it needs, and what it costs but for their breaks."""
+        count, end, most = 1, self._line_ends[i], len(self)
+        for j in range(i + 1, most + 1):
+            while end < j:
+                count, end = count + 1, self._line_ends[end]
             if count > self.limits.lines:
                 return
-            inner = self._cut(i, j, count)[0] if count > 1 else 0.0
-            edge = self._costs[j - 1] if j < len(self) else 0.0
-            yield j, (self.width(i, j) / ideal - 1) ** 2 + 0.7 * edge + 0.25 * min(inner, 10.0)
+            yield j, count, (self.width(i, j) / ideal - 1) ** 2 + 0.7 * (self._costs[j - 1] if j < most else 0.0)
+
+    def _inside(self, i: int, j: int, count: int) -> float:
+        """What the breaks between the lines of a cue cost."""
+        return 0.25 * min(self._cut(i, j, count)[0], 10.0) if count > 1 else 0.0
 
     def natural_count(self, duration: float) -> float:
         """Cues that the text needs for its length and, where it has enough of it, for its time."""
@@ -117,15 +122,17 @@ class Text:
         best = [0.0] + [float("inf")] * len(self)
         came = [0] * (len(self) + 1)
         for i in range(len(self)):
-            for j, cost in self._pieces(i, ideal):
-                if best[i] + cost < best[j]:
-                    best[j], came[j] = best[i] + cost, i
+            if best[i] >= best[-1]:
+                continue
+            for j, count, cost in self._reach(i, ideal):
+                if best[i] + cost < best[j] and (whole := best[i] + (cost + self._inside(i, j, count))) < best[j]:
+                    best[j], came[j] = whole, i
         return _back(came, len(self))
 
     def exactly(self, count: int) -> list[tuple[int, int]]:
         """The text as `count` cues, or as near to that as its tokens allow."""
         ideal = max(1.0, self.width(0, len(self)) / count)
-        pieces = [list(self._pieces(i, ideal)) for i in range(len(self))]
+        pieces = [[(j, cost + self._inside(i, j, n)) for j, n, cost in self._reach(i, ideal)] for i in range(len(self))]
         best: dict[int, tuple[float, tuple[int, ...]]] = {0: (0.0, ())}
         for _ in range(min(count, len(self))):
             after: dict[int, tuple[float, tuple[int, ...]]] = {}
