@@ -78,19 +78,38 @@ def page(found: Findings, q: Quality, circumstances: dict[str, Any]) -> str:
 
 
 def renewed(text: str, found: Findings, circumstances: dict[str, Any]) -> str:
-    """The page with the headings that were measured now in place of the old ones; new ones come after the others."""
+    """The page with what was measured now in place of the same rows; what was not stays, and new headings come last."""
     m: Machine = circumstances["machine"]
-    told = f"Measured on {m.date}, commit {m.commit}, load {m.load_before:.2f} before: `{circumstances['command']}`."
+    told = f"easured on {m.date}, commit {m.commit}, load {m.load_before:.2f} before: `{circumstances['command']}`."
     parts = re.split(r"(?m)^(?=## )", text)
-    for heading, *lines in found.sections():
-        fresh = "\n".join([heading, *lines, told, "", ""])
-        places = [n for n, part in enumerate(parts) if part.partition("\n")[0] == heading]
+    for section in found.sections():
+        places = [n for n, part in enumerate(parts) if part.partition("\n")[0] == section[0]]
         if places:
-            parts[places[0]] = fresh
+            parts[places[0]] = _merged(parts[places[0]].splitlines(), section, told)
         else:
             at = next((n for n, part in enumerate(parts) if part.startswith(LAST)), len(parts))
-            parts.insert(at, fresh)
+            parts.insert(at, "\n".join([*section, "M" + told, "", ""]))
     return "".join(parts)
+
+
+def _merged(old: list[str], new: list[str], told: str) -> str:
+    """A heading of which some rows were measured anew; `told` as in "Measured on", of these rows where others stay."""
+    rows = {_name(line): line for line in new if _name(line)}
+    before = {_name(line): line for line in old if _name(line)}
+    if before.keys() <= rows.keys() or not rows:
+        return "\n".join([*new, "M" + told, "", ""])
+    last = max(n for n, line in enumerate(old) if _name(line))
+    of_these = f"{', '.join(rows)}: m"
+    kept = [line for line in old[last + 1 :] if not line.startswith(of_these)]
+    texts = [line for line in new[max(n for n, line in enumerate(new) if _name(line)) + 1 :] if line not in kept]
+    lines = [*(rows.pop(_name(line), line) for line in old[: last + 1]), *rows.values(), *kept, *texts]
+    return "\n".join([*lines, *([] if lines[-1] == "" else [""]), of_these + told, "", ""])
+
+
+def _name(line: str) -> str:
+    """Of a row of a table: its first cell without the note; "" for any other line."""
+    cell = line.removeprefix("| ").partition(" |")[0].partition("<br>")[0]
+    return cell if line.startswith("| ") and cell != "what" else ""
 
 
 def _peak(found: Findings) -> float:

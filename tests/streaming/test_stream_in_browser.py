@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streams import PLAIN, Streaming
+from streams import PLAIN, Streaming, cut_short
 
 from small_dubs import long_talk
 
@@ -181,3 +181,19 @@ def test_a_browser_plays_the_stream_while_it_grows(
     finally:
         (tmp_path / "go").touch()
         process.wait(60)
+
+
+@pytest.mark.parametrize("player", ["media source extensions", "hls.js"])
+def test_a_browser_plays_on_when_the_picture_has_ended(
+    player: str, clip: Callable[..., Path], tmp_path: Path, watch: Callable[[Path, str], Viewer]
+) -> None:
+    if player == "hls.js" and not HLS_JS:
+        pytest.skip("needs hls.js (not fetched here; POLYDUB_HLS_JS names dist/hls.min.js of the npm package)")
+    made = Streaming(tmp_path, cut_short(clip("film", seconds=18.0, suffix=".mp4"), picture_s=5)).say(long_talk(18.0))
+    made.stream()
+    if HLS_JS:
+        shutil.copy(HLS_JS, made.out / "hls.js")
+    viewer = watch(made.out, BARE if player != "hls.js" else WITH_HLS)
+    viewer.until(lambda row: row["ended"] or row["time"] > 17.5)
+    assert max(row["width"] for row in viewer.told) == 160
+    assert any(row["level"] > 0.01 for row in viewer.told if row["time"] > 8), "the rest is not heard"

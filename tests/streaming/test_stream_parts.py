@@ -20,7 +20,8 @@ from polydub.stages.streamed import Wish, best_pause
 from polydub.streaming import carry, sources
 from polydub.streaming.carry import Known
 from polydub.streaming.levels import FINDING_DB, STEP_DB, Level, Tally
-from polydub.types import HEAR_HZ, RATE_HZ, VAD_FRAME, Energies, Line, Segment, Span, Word
+from polydub.streaming.segments import Next, Waiting, next_cut
+from polydub.types import FRAME, HEAR_HZ, RATE_HZ, VAD_FRAME, Energies, Line, Segment, Span, Word
 
 FRAME_S = VAD_FRAME / HEAR_HZ
 
@@ -171,6 +172,45 @@ def test_a_playlist_changes_its_map_with_a_discontinuity_and_only_ends_once() ->
     assert "#EXT-X-TARGETDURATION:7\n" in text
     assert "ENDLIST" not in text
     assert hls.media_playlist(rows, 6.0, ended=True) == text + "#EXT-X-ENDLIST\n"
+
+
+@given(
+    st.lists(st.floats(0.04, 5.0), max_size=40),
+    st.lists(st.floats(2.0, 6.0), min_size=1, max_size=12),
+    st.booleans(),
+)
+def test_segments_cover_the_film_and_none_is_longer_than_was_promised(
+    keys: list[float], pieces: list[float], pictures: bool
+) -> None:
+    """Whatever ends first, the picture or the sound, and wherever key frames and pauses lie."""
+    usual, most, at, first = 6.0, 7.0, 0.0, 0
+    ends = [float(n) for n in np.cumsum(keys)] if pictures else []
+    film = max([sum(pieces), *ends])
+    made = list[tuple[float, float]]()
+    for now in (*np.cumsum(pieces).tolist()[:-1], film):
+        last, ready = now == film, math.ceil(now * RATE_HZ / FRAME)
+        while True:
+            come = tuple(end for end in ends if end <= now + 2.5)
+            cut = next_cut(Waiting(at, (first, ready), come, pictures, last, film), usual, most)
+            if cut is None:
+                break
+            made.append((at, cut.end))
+            assert first <= cut.until <= ready
+            assert not cut.parts or cut.end in (ends[cut.parts - 1], film)
+            assert last or cut.until <= math.ceil(now * RATE_HZ / FRAME)
+            at, first, ends = cut.end, cut.until, ends[cut.parts :]
+    assert not ends
+    assert first == math.ceil(film * RATE_HZ / FRAME)
+    assert at == pytest.approx(film, abs=0.03)
+    assert all(end - start <= (most if pictures else usual) + 1e-9 for start, end in made)
+    assert [start for start, _ in made[1:]] == [end for _, end in made[:-1]]
+
+
+def test_a_part_of_the_picture_that_cannot_be_cut_is_a_segment_and_so_is_the_sound_after_it() -> None:
+    waiting = Waiting(0.0, (0, 3000), (40.0,), pictures=True, last=True, duration=64.0)
+    assert next_cut(waiting, 15.0, 40.0) == Next(1, 1875, 40.0)
+    rest = Waiting(40.0, (1875, 3000), (), pictures=True, last=True, duration=64.0)
+    assert next_cut(rest, 15.0, 40.0) == Next(0, 2438, pytest.approx(52.0, abs=0.02))
 
 
 def test_subtitles_cannot_break_out_of_their_cue() -> None:

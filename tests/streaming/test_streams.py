@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streams import FFMPEG, PLAIN, Streaming, decoded, joined, packets, playlist, plays, until
+from streams import FFMPEG, PLAIN, Streaming, cut_short, decoded, joined, packets, playlist, plays, until
 
 from gated import installed
 from polydub import config
@@ -143,19 +143,54 @@ def test_films_of_other_kinds_are_streamed_too(film: Callable[..., Streaming], o
     plays(made.out / "stream.final.mkv")
 
 
-def test_the_last_segment_lasts_as_long_as_the_sound_that_outlives_the_picture(film: Callable[..., Streaming]) -> None:
+@pytest.mark.parametrize("lengths", [{"picture_s": 5}, {"sound_s": 5}], ids=["the picture", "the sound"])
+def test_segments_stay_short_when_the_picture_or_the_sound_ends_long_before_the_other(
+    film: Callable[..., Streaming], lengths: Mapping[str, float]
+) -> None:
     made = film()
-    short = made.media.with_name("short.mp4")
-    command = [FFMPEG, "-v", "error", "-t", "9", "-i", made.media, "-i", made.media, "-map", "0:v", "-map", "1:a", "-c", "copy"]
-    subprocess.run([*command, short], check=True)
-    made.media = short
-    made.stream()
+    cut_short(made.media, **lengths)
+    told = made.stream(stream="final")
     shown = playlist(made.out / "index.m3u8")
     assert sum(shown.durations) == pytest.approx(18.0, abs=0.06)
-    assert shown.inits == ("init.mp4", "init_2.mp4")
-    rest = joined(made.out, shown.files[-1:], "init_2.mp4")
-    assert len(decoded(rest)) / 48_000 == pytest.approx(shown.durations[-1], abs=0.06)
-    plays(rest)
+    assert shown.target == 6
+    assert max(shown.durations) <= shown.target
+    assert shown.inits == ("init.mp4",), "browsers refuse sound alone after sound and picture"
+    everything = joined(made.out, shown.files)
+    plays(everything)
+    found = packets(everything)
+    assert np.diff(found["audio"].dts) == pytest.approx(1024 / 48_000, abs=1e-4)
+    assert found["audio"].ends == pytest.approx(18.0, abs=0.06)
+    assert found["video"].ends == pytest.approx(18.0, abs=0.06), "the last picture stays"
+    assert len(found["video"].pts) == len(set(found["video"].pts))
+    for n, row in enumerate(made.manifest["segments"]):
+        chunk = made.out / row["chunk"]
+        plays(chunk)
+        assert max(p.ends for p in packets(chunk).values()) == pytest.approx(shown.durations[n], abs=0.05)
+    assert told.film is not None
+    plays(told.film)
+    assert len(decoded(told.film)) / 48_000 == pytest.approx(18.0, abs=0.06)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_picture_that_cannot_be_cut_is_promised_in_the_first_playlist(
+    film: Callable[..., Streaming], ended: list[subprocess.Popen[bytes]], suffix: str
+) -> None:
+    made = film()
+    where = ["-force_key_frames", "0,2,4,13,15", "-g", "999", "-sc_threshold", "0", "-c:a", "copy"]
+    rare = made.folder / f"rare{suffix}"
+    subprocess.run([FFMPEG, "-v", "error", "-i", made.media, *where, rare], check=True)
+    made.media = rare
+    process = start(made, "--tts", f"gated,folder={made.folder}", environment=installed(made.folder, hold="4[.]$"))
+    ended.append(process)
+    until((made.out / "index.m3u8").exists, process)
+    first = playlist(made.out / "index.m3u8")
+    assert not first.ended
+    (made.folder / "go").touch()
+    assert process.wait(60) == 0
+    shown = playlist(made.out / "index.m3u8")
+    assert first.target == shown.target == 10
+    assert max(shown.durations) == pytest.approx(9.0, abs=0.05)
+    plays(joined(made.out, shown.files))
 
 
 def test_what_cannot_be_streamed_is_said(film: Callable[..., Streaming], clip: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from polydub.errors import UnreadableMedia
 from polydub.media.feeding import Feed
@@ -111,6 +112,52 @@ class Intake:
             *("-segment_list", f"{self._folder / 'parts.csv'}", "-segment_list_type", "csv"),
             f"{self._folder}/part-%06d.mp4",
         ]
+
+
+def still(part: PicturePart, file: Path, length: float) -> None:
+    """A part that shows the last picture of another one for so many seconds: after all others of its group, within an instant.
+
+    What it depends on must be there, and browsers refuse segments without a picture after ones that have one.
+    """
+    import av
+
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "use_editlist": "0", "fflags": "+bitexact"}
+    with av.open(str(part.path)) as source, cast("Any", av).open(str(file), "w", format="mp4", options=options) as out:
+        stream = source.streams.video[0]
+        packets = [packet for packet in source.demux(stream) if packet.pts is not None and packet.dts is not None]
+        packets = packets[max(n for n, packet in enumerate(packets) if packet.is_keyframe) :]
+        packets = [packet for packet in packets if cast("int", packet.pts) >= cast("int", packets[0].pts)]
+        place = {pts: n for n, pts in enumerate(sorted(cast("int", packet.pts) for packet in packets))}
+        places = [place[cast("int", packet.pts)] for packet in packets]
+        late = max(n - shown for n, shown in enumerate(places))
+        to = out.add_stream_from_template(stream, opaque=True)
+        for n, (packet, shown) in enumerate(zip(packets, places, strict=True)):
+            last = n == len(packets) - 1
+            packet.duration = max(1, round(length / float(stream.time_base or 1)) - shown) if last else 1
+            packet.pts, packet.dts, packet.stream = shown + late, n, to
+            out.mux(packet)
+
+
+def unbroken_s(media: Path, source: Source) -> float:
+    """Seconds of the longest part of the picture, as far as the index of the file tells; 0.0 where it does not."""
+    import av
+    from av.error import FFmpegError
+
+    picture = next(iter(source.of("video")), None)
+    if picture is None:
+        return 0.0
+    try:
+        with av.open(str(media)) as file:
+            if not {"mp4", "matroska"} & set(file.format.name.split(",")):
+                return 0.0  # the index of other files grows as they are read
+            file.seek(0)  # of Matroska, its index is read then
+            stream = cast("Any", file.streams[picture.index])
+            entries = [(entry.timestamp * float(stream.time_base), entry.is_keyframe) for entry in stream.index_entries]
+    except (FFmpegError, ValueError):
+        return 0.0
+    keys = sorted(at for at, key in entries if key)
+    ends = [*keys, max((at for at, _ in entries), default=0.0)]
+    return seconds(max((ends[min(bisect_left(ends, key + PART_S), len(keys))] - key for key in keys), default=0.0))
 
 
 def _from_pipe(start: float) -> list[str]:

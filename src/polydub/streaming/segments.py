@@ -16,14 +16,16 @@ from polydub.errors import PolydubError
 from polydub.media import hls
 from polydub.media.aac import adts_packets
 from polydub.media.fragments import codecs
-from polydub.media.intake import PicturePart
+from polydub.media.intake import PicturePart, still
 from polydub.runner import Run
 from polydub.stages import streamed
 from polydub.streaming.pieces import MOST, Piece
+from polydub.streaming.sources import Film
 from polydub.types import FRAME, RATE_HZ, Notice, seconds
 
 VERSION = 1
 SHORTEST_S = 1.0  # shorter segments wait for the next piece
+ROUNDED_S = 0.1  # a picture may be shown longer than the index of a file tells
 MOST_NOTICES = 200  # are written down
 
 
@@ -75,26 +77,79 @@ class Done:
     cues: Sequence[tuple[float, float, str]]
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What waits to become media segments, from `at` seconds on: AAC frames from the first to before the second of `frames`,
+    and parts of the picture, which end at `ends`.
+
+    Attributes: pictures: the film has some. last: nothing more comes; the film ends at `duration`.
+    """
+
+    at: float
+    frames: tuple[int, int]
+    ends: tuple[float, ...]
+    pictures: bool
+    last: bool
+    duration: float
+
+
+@dataclass(frozen=True)
+class Next:
+    """The next media segment: so many parts of the picture, sound until before a frame, and when it ends."""
+
+    parts: int
+    until: int
+    end: float
+
+
+def next_cut(waiting: Waiting, usual_s: float, most_s: float) -> Next | None:
+    """The next segment, if it is complete: not longer than `usual_s` where the picture can be cut there.
+
+    It is longer than `most_s` only if one part of the picture is.
+    """
+    first, ready = waiting.frames
+    ends, last = waiting.ends, waiting.last
+    if not waiting.pictures or (last and not ends):  # no picture, or it has ended: equal lengths
+        count = ready - first
+        until = first + ceil(count / max(1, ceil(count * FRAME / RATE_HZ / usual_s)))
+        return Next(0, until, until * FRAME / RATE_HZ) if count else None
+    count = 0
+    for end, before in zip(ends, (waiting.at, *ends), strict=False):
+        late = not last and _frames(end) > ready
+        rest = last and ends[-1] - before < SHORTEST_S and ends[-1] - waiting.at <= most_s  # stays with what is before it
+        if late or (count and not rest and end - waiting.at > usual_s):
+            break
+        count += 1
+    if not count or (not last and ends[count - 1] - waiting.at < SHORTEST_S):
+        return None
+    end = ends[count - 1]
+    if last and count == len(ends) and waiting.duration - end < SHORTEST_S and waiting.duration - waiting.at <= most_s:
+        return Next(count, ready, max(end, waiting.duration))
+    return Next(count, min(_frames(end), ready), end)
+
+
 class Reel:
     """The growing stream in its folder. Used by one thread."""
 
-    def __init__(self, folder: Path, manifest: Manifest, chunk_s: float, size: tuple[int, int]) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, chunk_s: float, film: Film) -> None:
         self.folder, self.manifest = folder, manifest
-        self._target, self._size, self._began = float(ceil(MOST * chunk_s)), size, time.monotonic()
+        self._usual, self._size, self._began = float(ceil(MOST * chunk_s)), film.size, time.monotonic()
+        # as the first playlist says: RFC 8216 lets nobody change it
+        self._target = max(self._usual, float(ceil(film.unbroken_s + ROUNDED_S)))
         self._packets: deque[bytes] = deque()
         self._first = 0  # frame number of the first of them
         self._parts: deque[PicturePart] = deque()
         self._at = 0.0  # where the next segment begins
-        self._pictures = False
+        self._pictures = film.size != (0, 0)
         self._cues: list[tuple[float, float, str]] = []
         self._inits: dict[str, tuple[str, int]] = {}
+        self._shown: PicturePart | None = None  # the newest part that was
         self._before = _resumed(folder, manifest)
 
     def add(self, run: Run, done: Done, parts: Sequence[PicturePart]) -> None:
         """A piece is finished, and so far the picture has come; makes the segments that are complete."""
         self._packets.extend(done.packets)
         self._parts.extend(parts)
-        self._pictures = self._pictures or bool(parts)
         self._cues.extend(done.cues)
         self.manifest.duration = done.piece.span.end
         while self._one(run, last=done.piece.last):
@@ -111,32 +166,13 @@ class Reel:
 
     def _one(self, run: Run, *, last: bool) -> bool:
         """Makes the next segment, if it is complete."""
-        ready = self._first + len(self._packets)
-        if not self._pictures:
-            end = ready * FRAME / RATE_HZ
-            if not ready > self._first:
-                return False
-            self._make(run, (), ready, end)
-            return True
-        own: list[PicturePart] = []
-        for part in self._parts:
-            late = not last and _frames(part.end) > ready
-            rest = last and self._parts[-1].end - part.start < SHORTEST_S  # stays with what is before it
-            if late or (own and not rest and part.end - self._at > self._target):
-                break
-            own.append(part)
-        if last and not self._parts and ready > self._first:  # nothing but sound is left
-            self._make(run, (), ready, self.manifest.duration)
-            return True
-        everything = len(own) == len(self._parts)
-        if not own or (not last and own[-1].end - self._at < SHORTEST_S):
-            return False
-        end = own[-1].end if everything else self._parts[len(own)].start
-        until = ready if last and everything else min(_frames(end), ready)
-        if last and everything:
-            end = max(end, self.manifest.duration)  # the sound goes on when the picture has ended
-        self._make(run, tuple(own), until, end)
-        return True
+        ready, parts = self._first + len(self._packets), list(self._parts)
+        ends = (*(after.start for after in parts[1:]), *(part.end for part in parts[-1:]))
+        waiting = Waiting(self._at, (self._first, ready), ends, self._pictures, last, self.manifest.duration)
+        cut = next_cut(waiting, self._usual, self._target)
+        if cut is not None:
+            self._make(run, tuple(parts[: cut.parts]), cut.until, cut.end)
+        return cut is not None
 
     def _make(self, run: Run, parts: tuple[PicturePart, ...], until: int, end: float) -> None:
         """Writes the segment of these parts, and of the sound up to frame `until`."""
@@ -144,7 +180,12 @@ class Reel:
         work = self.folder.parent / ".polydub-stream"
         sound = work / f"segment-{number:06d}.aac"
         sound.write_bytes(b"".join(self._packets.popleft() for _ in range(until - self._first)))
-        shown = tuple(streamed.Shown(run.adopt(p.path), p.start, p.end) for p in parts)
+        if not parts and self._shown:
+            picture = PicturePart(work / f"still-{number:06d}.mp4", self._at, end)
+            still(self._shown, picture.path, end - self._at)
+            shown = (streamed.Shown(run.store.keep(picture.path), picture.start, picture.end),)
+        else:
+            shown = tuple(streamed.Shown(run.adopt(p.path), p.start, p.end) for p in parts)
         shot = streamed.Shot(round(self._at, 6), shown, run.store.keep(sound), self._first)  # the same packets may be a piece's
         init, delay = self._init(run, run.step(streamed.init_segment, shot))
         played = replace(shot, delay=delay)
@@ -152,13 +193,14 @@ class Reel:
         whole = run.deliver(streamed.chunk, self.folder / f"chunk_{number:03d}.mp4", shot)
         length = media.result().stat().st_size
         names = media.result().name, whole.result().name
-        duration = round(max(end, until * FRAME / RATE_HZ if not parts else end) - self._at, 6)
+        duration = round(end - self._at, 6)
         self.manifest.segments.append(Segment(number, round(self._at, 6), duration, *names, init, length, self._now()))
         self._write_cues(number, self._at, end)
         self._at, self._first = end, until
-        for part in parts:
-            self._parts.popleft()
-            part.path.unlink()
+        for _ in parts:
+            if self._shown:
+                self._shown.path.unlink()
+            self._shown = self._parts.popleft()
 
     def _init(self, run: Run, made: streamed.Opening) -> tuple[str, int]:
         """Name and delay of the init segment, which all segments share unless the picture changes its format."""

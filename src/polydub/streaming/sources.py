@@ -17,6 +17,7 @@ from polydub.dubbing import check_file
 from polydub.errors import BadInput, BadSettings, NoAudioTrack
 from polydub.media import feeding, ffmpeg
 from polydub.media.feeding import Feed
+from polydub.media.intake import unbroken_s
 from polydub.stages import listen
 from polydub.store import Store
 from polydub.types import RATE_HZ, Artifact, Notice, Source, Track
@@ -34,7 +35,8 @@ class Film:
     """What is streamed.
 
     Attributes: media: the file; None = standard input. came: what is read. key: the same film has the same one; "" = none has.
-    layout: in which the sound is worked on. samples: how long it is; None while it grows.
+    layout: in which the sound is worked on. samples: how long it is; None while it grows. unbroken_s: longest part of the
+    picture that cannot be cut, as far as the file tells.
     """
 
     media: Path | None
@@ -45,6 +47,7 @@ class Film:
     layout: str
     samples: int | None
     notices: tuple[Notice, ...] = ()
+    unbroken_s: float = 0.0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -78,7 +81,8 @@ def opened(media: Path, wanted_track: int | None, folder: Path) -> Film:
         raise NoAudioTrack("the sound of this film cannot be read", "give a film with sound")
     layout, notices = _layout(track)
     samples = None if isinstance(came, Feed) else round(source.duration * RATE_HZ)
-    return Film(None if media == STDIN else media, source, track, came, _key(media), layout, samples, notices)
+    unbroken = 0.0 if isinstance(came, Feed) else unbroken_s(came, source)
+    return Film(None if media == STDIN else media, source, track, came, _key(media), layout, samples, notices, unbroken)
 
 
 def _key(media: Path) -> str:

@@ -108,6 +108,8 @@ def stream(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> Streamed:
     with ExitStack() as stack:
         identity = Artifact(calls.digest([str(name.absolute())]), name.suffix, 0)
         project = stack.enter_context(open_project(settings.output, name, identity, ears.say))
+        if job.media == sources.STDIN:
+            stack.callback(_tidied, project.folder)
         stack.enter_context(logged(project.folder))
         place = project.folder / ".polydub-stream"
         place.mkdir(exist_ok=True)
@@ -122,6 +124,12 @@ def stream(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears) -> Streamed:
         made = _Stream(_Order(job, loaded, pool, _Choose(chooser)), film, stores, place).run(ears)
         project.save()
         return made
+
+
+def _tidied(folder: Path) -> None:
+    """Removes the folder of a film that came through a pipe where nothing was made of it: no later run knows it again."""
+    if {path.name for path in folder.iterdir()} <= {"project.json", ".lock"}:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,7 @@ class _Stream:
         key = calls.digest([film.key, told, str(job.transcript), {k: str(v) for k, v in job.translations.items()}, __version__])
         source = "-" if film.media is None else film.media.name
         manifest = Manifest(key if film.key else "", source, self._target)
-        self._reel = Reel(folder, manifest, loaded.settings.chunk_seconds, film.size)
+        self._reel = Reel(folder, manifest, loaded.settings.chunk_seconds, film)
         self._reel.note(film.notices)
         self._account = Account(folder, self._target, film)
         self._result: Path | None = None
