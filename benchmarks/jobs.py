@@ -150,7 +150,7 @@ def _figures(load: Load, seen: Seen) -> list[Figure]:
 async def _null(served: Served, film: Path, load: Load, seen: Seen) -> None:
     """Submits at a steady rate, however long answers take; then lets many listen; then kills."""
     async with served.client() as client:
-        asked = {"input": await _sent(client, "film.mkv", film.read_bytes()), "to": ["es"]}
+        asked = {"input": await sent(client, "film.mkv", film.read_bytes()), "to": ["es"]}
         await _all_done(client, [await _submit(client, asked) for _ in range(8)])  # residents are there now
         waits: list[float] = []
         first = time.monotonic() + 0.1
@@ -187,22 +187,24 @@ async def _dubs(served: Served, made: Sequence[tuple[Path, str]], seen: Seen) ->
 
 
 async def _wish(client: httpx.AsyncClient, film: Path, text: str) -> dict[str, Any]:
-    sent = await _sent(client, "film.mkv", film.read_bytes())
-    transcript = await _sent(client, "film.en.srt", text.encode())
+    video = await sent(client, "film.mkv", film.read_bytes())
+    transcript = await sent(client, "film.en.srt", text.encode())
     settings = {"tts": "espeak-ng", "no_translate": True}
-    return {"input": sent, "to": ["en"], "transcript": transcript, "settings": settings}
+    return {"input": video, "to": ["en"], "transcript": transcript, "settings": settings}
 
 
-async def _sent(client: httpx.AsyncClient, name: str, content: bytes) -> dict[str, str]:
+async def sent(client: httpx.AsyncClient, name: str, content: bytes) -> dict[str, str]:
+    """An upload, as requests name it."""
     answer = await client.post(f"/api/upload?name={name}", content=content)
-    return {"upload": _told(answer)["id"], "name": name}
+    return {"upload": told(answer)["id"], "name": name}
 
 
 async def _submit(client: httpx.AsyncClient, wish: dict[str, Any]) -> str:
-    return str(_told(await client.post("/api/jobs", json=wish))["id"])
+    return str(told(await client.post("/api/jobs", json=wish))["id"])
 
 
-def _told(answer: httpx.Response) -> Any:
+def told(answer: httpx.Response) -> Any:
+    """What an answer holds. Raises: Failed for one that is an error."""
     if answer.is_error:
         raise Failed(f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:500]}")
     return answer.json()
@@ -212,7 +214,7 @@ async def _all_done(client: httpx.AsyncClient, ids: Sequence[str]) -> tuple[floa
     """(when the last of these jobs was done, in seconds of the clock; how many never were)."""
     left, since = -1, time.monotonic()
     while left and time.monotonic() - since < PATIENCE_S:
-        open_ = _told(await client.get("/api/jobs", params={"state": ["queued", "running"], "limit": 500}))["jobs"]
+        open_ = told(await client.get("/api/jobs", params={"state": ["queued", "running"], "limit": 500}))["jobs"]
         if len(open_) != left or len(open_) == 500:
             left, since = len(open_), time.monotonic()
         await asyncio.sleep(1.0 if left > 20 else 0.1)
@@ -227,7 +229,7 @@ async def _jobs(client: httpx.AsyncClient) -> AsyncIterator[dict[str, Any]]:
     """All jobs, newest first."""
     following: dict[str, Any] = {"limit": 500}
     while True:
-        page = _told(await client.get("/api/jobs", params=following))
+        page = told(await client.get("/api/jobs", params=following))
         for job in page["jobs"]:
             yield job
         if page["next"] is None:

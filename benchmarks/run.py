@@ -36,6 +36,7 @@ import measures
 import mixing
 import onsets
 import pulling
+import shares
 import speech_api
 import streams
 import stretching
@@ -97,6 +98,7 @@ class Bench:
             "pulling": lambda: pulling.pulling(plan, found),
             "idle": lambda: idle.idle(plan, found, scale),
             "jobs": lambda: jobs.jobs(plan, found, scale),
+            "shares": lambda: shares.shares(plan, found, scale),
             "speech": lambda: speech_api.speech(plan, found, scale),
             "uploads": lambda: uploads.uploads(plan, found, scale),
             "stretching": lambda: stretching.stretched(plan, found, data),
@@ -139,7 +141,7 @@ class Bench:
         measures.whole(self.plan, self.found, film, f"A film of {film.lines} lines, {len(cores)} cores", target)
 
 
-SERVER = ("idle", "jobs", "speech", "uploads")
+SERVER = ("idle", "jobs", "shares", "speech", "uploads")
 SECTIONS = ("clip", "film", "again", "start", "timing", "edit", "memory", "mixing", "streaming", "pulling", *SERVER, *NEEDS)
 
 

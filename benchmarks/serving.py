@@ -34,12 +34,14 @@ class How:
 
     Attributes: cores: processors of it and its workers, all when empty. database: address of an empty Postgres; "" = SQLite.
     workers: as many `polydub worker`, where the database is one. site: folder of modules that it finds before others.
+    jobs: how many each of them does at once; 0 = as it likes.
     """
 
     cores: tuple[int, ...] = ()
     database: str = ""
     workers: int = 0
     site: Path | None = None
+    jobs: int = 0
 
 
 @dataclass
@@ -156,7 +158,8 @@ def serving(plan: Plan, how: How) -> Generator[Served]:
 
 
 def _environment(plan: Plan, how: How) -> dict[str, str]:
-    settings: dict[str, object] = {**OPEN_DOOR, **({"database": how.database} if how.database else {})}
+    told = {"database": how.database, "jobs_at_once": how.jobs}
+    settings: dict[str, object] = {**OPEN_DOOR, **{name: value for name, value in told.items() if value}}
     named = {f"POLYDUB_SERVER__{name.upper()}": str(value) for name, value in settings.items()}
     return environment(plan.work) | named | ({"PYTHONPATH": str(how.site)} if how.site else {})
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 RUN = Path(__file__).resolve().parents[1] / "benchmarks" / "run.py"
-SERVER = ("idle", "jobs", "speech", "uploads")
+SERVER = ("idle", "jobs", "shares", "speech", "uploads")
 
 
 def command(work: Path, *arguments: str) -> list[str]:
@@ -68,6 +68,21 @@ def test_a_page_is_renewed_heading_by_heading_and_the_rest_of_it_stays() -> None
     assert headings == ["# Figures", "## Uploads", "## Mixing", "## Jobs", "## Where the time goes"]
     assert "old" not in done.stdout and done.stdout.count("kept\n\n## ") == 1 and done.stdout.endswith("goes\n\nkept\n")
     assert done.stdout.count("| memory | 5.00 MB |  | <= 7 MB | yes |") == 2
+
+
+def test_rows_that_were_not_measured_stay_under_a_heading_of_which_others_were() -> None:
+    table = "| what | median (min .. max) | in Y | target | kept |\n|---|---:|---:|---|---|\n"
+    rows = "| memory<br>of all | 9.00 MB |  | <= 7 MB | **no** |\n| speed | 3.00 s |  |  |  |\n"
+    page = f"## Uploads\n\n{table}{rows}\nSpeed was measured elsewhere.\n\n## Where the time goes\n\nkept\n"
+    for _ in range(2):  # the second time nothing is told twice
+        done = subprocess.run(
+            [sys.executable, "-c", RENEW], cwd=RUN.parent, input=page, capture_output=True, text=True, check=True
+        )
+        page = done.stdout
+        uploads = page.partition("## Jobs")[0].splitlines()
+        assert uploads[4:6] == ["| memory | 5.00 MB |  | <= 7 MB | yes |", "| speed | 3.00 s |  |  |  |"]
+        assert uploads[6:8] == ["", "Speed was measured elsewhere."]
+        assert [line[:21] for line in uploads if "easured on " in line] == ["memory: measured on 2"]
 
 
 @pytest.mark.slow

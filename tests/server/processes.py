@@ -34,12 +34,17 @@ class Processes:
         """`polydub serve` on a free port, and a client of its first admin."""
         said = self.folder / f"{data}-serve.log"
         said.unlink(missing_ok=True)
-        process = self._start(said, ["serve", "--port", "0", "--data", str(self.folder / data)], environ)
+        process = self.begin(data, **environ)
         found = until(lambda: re.search(r"polydub is at (\S+),", said.read_text()), process, said)
         client = httpx.Client(base_url=found.group(1), headers={"authorization": f"Bearer {TOKEN}"}, timeout=60)
         self.clients.append(client)
         until(lambda: _ready(client), process, said)
         return process, client
+
+    def begin(self, data: str = "data", **environ: str) -> subprocess.Popen[bytes]:
+        """`polydub serve` on a free port, which may end at once."""
+        command = ["serve", "--port", "0", "--data", str(self.folder / data)]
+        return self._start(self.folder / f"{data}-serve.log", command, environ)
 
     def work(self, data: str, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
         """`polydub worker` with a data folder of its own."""

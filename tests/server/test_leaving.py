@@ -14,6 +14,7 @@ import pytest
 from postgres import Cluster
 from processes import Processes, fixture, until
 
+from polydub.errors import StoreError
 from polydub.server.sweeper import LOCK
 
 pytestmark = pytest.mark.slow
@@ -80,3 +81,31 @@ def test_a_worker_whose_database_is_gone_says_so_and_ends(processes: Processes, 
     finally:
         cluster.start()
     assert "is not handed back" in said.read_text() and "unexpected" not in said.read_text()
+
+
+def test_who_does_not_find_the_database_at_the_start_ends_as_failed_so_that_a_supervisor_tries_again(
+    processes: Processes, cluster: Cluster
+) -> None:
+    cluster.stop()
+    try:
+        for started in (processes.begin(), processes.work("w")):
+            assert started.wait(ENDS_S) == StoreError.exit_status
+    finally:
+        cluster.start()
+
+
+def test_who_loses_the_database_waits_for_it_and_goes_on(processes: Processes, cluster: Cluster) -> None:
+    server, client = processes.serve()
+    worker, said = processes.work("w"), processes.folder / "w-worker.log"
+    until(lambda: "working on" in said.read_text(), worker, said)
+    cluster.stop()
+    try:
+        until(lambda: client.get("/readyz").status_code == 503, server, said)
+        until(lambda: "could not do its round" in said.read_text(), worker, said)
+    finally:
+        cluster.start()
+    until(lambda: client.get("/readyz").status_code == 200, server, said)
+    for process in (worker, server):
+        assert process.poll() is None, "they wait"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(ENDS_S) == 0

@@ -194,6 +194,7 @@ async def test_a_job_that_was_begun_anew_meanwhile_keeps_its_place(house: House)
         """Records in which a job is begun anew after the first look at it."""
 
         def __init__(self) -> None:
+            vars(self).update(vars(records))
             self.looks = 0
 
         async def job(self, id_: str) -> JobRow | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 from polydub.cli import output
 from polydub.cli.options import common
 from polydub.cli.serve import ADDRESS, data_option, needs_server
-from polydub.errors import BadInput
+from polydub.errors import BadInput, BadSettings
 
 if TYPE_CHECKING:
     from polydub.config import Loaded
@@ -145,6 +146,8 @@ def enable(email: str, **given: Any) -> int:
 @common
 def delete(email: str, yes: bool, **given: Any) -> int:
     """Delete an account, its logins and tokens. Its jobs stay."""
+    if not yes and not sys.stdin.isatty():
+        raise BadSettings(f"the account {email} would be deleted for good", "say that you mean it with --yes")
     if not yes and not click.confirm(f"Delete the account {email}?", err=True):
         return 0
 
@@ -193,15 +196,16 @@ def second_factor(email: str, reset: bool, **given: Any) -> int:
 
 @admin.command()
 @click.option("--dry-run", is_flag=True, help="Delete nothing; only say what would go.")
+@click.option("--take-over", is_flag=True, help="Also where the folder or bucket belonged to another database until now.")
 @data_option
 @common
-def retention(dry_run: bool, **given: Any) -> int:
+def retention(dry_run: bool, take_over: bool, **given: Any) -> int:
     """Delete what has been kept long enough: old films, logs, speech. A running server does this by itself."""
 
     async def work(services: Services) -> Sequence[Doomed]:
         from polydub.server.retention import sweep_beside
 
-        return await sweep_beside(services, dry_run=dry_run)
+        return await sweep_beside(services, dry_run=dry_run, take=take_over)
 
     gone = _with_services(given, work)
     if given["as_json"]:

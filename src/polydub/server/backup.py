@@ -22,6 +22,7 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from polydub.errors import BadInput, StoreError
+from polydub.server import belonging
 from polydub.server.contracts import OPEN, Event, JobRow, Records, Secret, Services, User
 from polydub.server.shared_store import WORK
 from polydub.server.shelf import PIECE, Shelf, checked
@@ -33,7 +34,7 @@ MOST_BYTES = 16 << 30  # of the archive unpacked
 MOST_RATIO = 200  # of unpacked to packed bytes of a part
 MOST_LINE = 64 << 20
 RESTORING = "restore"  # kind of the document that says which backup is being restored
-_PASSING = frozenset({"received", RESTORING})  # kinds of documents that mean nothing later
+_PASSING = frozenset({"received", RESTORING, belonging.KIND})  # kinds of documents that mean nothing later
 _ALL = 1_000_000
 
 
@@ -105,6 +106,7 @@ async def restore(services: Services, folder: Path) -> Manifest:
     for id_ in others:
         await services.records.drop_user(id_)
     await _put_rows(services, backup, set(there))
+    await belonging.claim(services, take=True)
     await services.records.drop(RESTORING, RESTORING)
     return backup.manifest
 
@@ -158,7 +160,7 @@ async def _documents(records: Records) -> AsyncIterator[Mapping[str, Any]]:
 
 async def _stored(services: Services, folder: Path | None) -> AsyncIterator[Mapping[str, Any]]:
     for file in await cast("Shelf", services.storage).stored(""):
-        if file.key.startswith(WORK):  # can be done again
+        if file.key.startswith(WORK) or file.key == belonging.MARK:  # can be done again, or is of this server alone
             continue
         local = services.storage.local(file.key)
         if folder is not None:

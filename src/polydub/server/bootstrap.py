@@ -172,6 +172,7 @@ async def serve(loaded: Loaded, begun: Callable[[Mapping[str, str]], None], leav
 
 
 async def _keep_house(services: Services) -> None:
+    from polydub.server.belonging import warn
     from polydub.server.retention import sweep
 
     async def swept() -> Sequence[Doomed]:
@@ -179,6 +180,7 @@ async def _keep_house(services: Services) -> None:
         await services.records.sweep_secrets(services.now())
         return gone
 
+    await warn(services)
     await sweeping(swept)
 
 

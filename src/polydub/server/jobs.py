@@ -261,9 +261,21 @@ class DurableJobs(Past):
         ended: frozenset[JobState] = frozenset({"paused", "done", "failed", "cancelled"})
         moved = await self._records.move_job(id_, "queued", when=ended, attempt=row.attempt + 1, **fresh)
         if moved is not None:
-            await self.fanout.milestone(moved, "queued", {"attempt": moved.attempt, "priority": moved.priority})
-            await self.enqueue(moved)
+            await self._queued(moved)
         return moved
+
+    async def anew(self, id_: str) -> bool:
+        """Begins a job that waits or runs anew, in one step: where this process is killed after it, the mender goes on."""
+        row = await self._records.job(id_)
+        moved = row and await self._records.move_job(id_, "queued", when=WORKING, attempt=row.attempt + 1, progress={})
+        if row and moved:
+            await self._stop(row)
+            await self._queued(moved)
+        return moved is not None
+
+    async def _queued(self, row: JobRow) -> None:
+        await self.fanout.milestone(row, "queued", {"attempt": row.attempt, "priority": row.priority})
+        await self.enqueue(row)
 
     def listen(self, id_: str, after: int = 0) -> AsyncIterator[Event]:
         """See `Fanout.listen`."""

@@ -15,7 +15,8 @@ class Leaving:
     """Ends the process a while after `begin`, unless its block was left before.
 
     Calls to a database that is away are tried again for ever in threads that nobody can end, and which Python waits for. What
-    is cut off loses nothing: whatever a kill may not lose is kept before.
+    is cut off loses nothing: whatever a kill may not lose is kept before. The status is 0: the end was asked for, and a
+    supervisor that starts again what has failed must not undo it.
     """
 
     def __init__(self) -> None:

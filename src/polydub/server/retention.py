@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio.to_thread
 
+from polydub.server.belonging import claim
 from polydub.server.contracts import OPEN, JobRow, Services
 from polydub.server.incoming import KIND as RECEIVED
 from polydub.server.orders import KIND as ONCE
@@ -52,24 +53,25 @@ class Doomed:
     kind: str = ""
 
 
-async def sweep_beside(services: Services, *, dry_run: bool = False) -> Sequence[Doomed]:
+async def sweep_beside(services: Services, *, dry_run: bool = False, take: bool = False) -> Sequence[Doomed]:
     """`sweep` by a process that does no work of its own, beside a server that runs or not."""
     from polydub.server.hands import postgres
     from polydub.server.mending import Past
     from polydub.server.sweeper import queues  # which takes a second
 
     async with queues(postgres(services.settings), services.folder) as client:
-        return await sweep(services, dry_run=dry_run, past=Past(client) if client else None)
+        return await sweep(services, dry_run=dry_run, take=take, past=Past(client) if client else None)
 
 
 async def sweep_host(services: Services) -> Sequence[Doomed]:
     """Deletes what a worker's own host has kept long enough: where it has worked, and its copies of what lies in the bucket.
 
     Nothing where a server has worked: it sees to its folder itself, and a worker of another database knows none of its jobs.
-    Raises: StoreError when the database cannot be reached.
+    Raises: StoreError when the database cannot be reached; OtherDatabase.
     """
     if (services.folder / SERVED).exists():
         return []
+    await claim(services, bucket=False)
     folder = services.folder / "jobs"
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     found = [row for row in [await services.records.job(name) for name in names] if row]
@@ -80,12 +82,14 @@ async def sweep_host(services: Services) -> Sequence[Doomed]:
     return gone
 
 
-async def sweep(services: Services, *, dry_run: bool = False, past: Past | None = None) -> Sequence[Doomed]:
+async def sweep(services: Services, *, dry_run: bool = False, take: bool = False, past: Past | None = None) -> Sequence[Doomed]:
     """Deletes what has been kept long enough; what that is, by kind and name. With `dry_run` nothing is deleted.
 
-    Args: past: what the queues remember; None = as the services' jobs know.
-    Raises: StoreError when the storage or the database cannot be reached.
+    Args: take: also where folder and bucket are another database's; they are this one's then. past: what the queues remember;
+    None = as the services' jobs know.
+    Raises: StoreError when the storage or the database cannot be reached; OtherDatabase.
     """
+    await claim(services, take=take, only_look=dry_run)
     now = services.now()
     jobs = await services.records.jobs(limit=ALL)
     found = [

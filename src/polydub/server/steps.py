@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,12 +48,12 @@ class Others:
     """What is known of all workers.
 
     Attributes: served: for each queue how many steps each live worker does at once; besides "at:..." for each folder they work
-    in. waiting: the priorities of what waits on a queue. many: there may be more of them tomorrow. shares: None = no step is
+    in. waiting: (priority, job) of what waits on a queue. many: there may be more of them tomorrow. shares: None = no step is
     divided.
     """
 
     served: Callable[[], Awaitable[Mapping[str, Sequence[int]]]]
-    waiting: Callable[[str], Awaitable[Sequence[int]]]
+    waiting: Callable[[str], Awaitable[Sequence[tuple[int, str]]]]
     many: bool = False
     shares: Shares | None = None
 
@@ -166,11 +167,16 @@ class Steps:
                     else:
                         teller.hear(message)
 
-                answer = await persistent(resident, {**task, **store, **shared_store.told(self._place.storage)}, hear)
+                try:
+                    answer = await persistent(resident, {**task, **store, **shared_store.told(self._place.storage)}, hear)
+                finally:
+                    if "share" in call:  # one that was killed has left its folder
+                        await _swept(folder, f"output.{call['share']['place']}")
         if "next" in answer:
             return parts.onward(call, answer["next"])
         if "result" in answer:
             await self._keep(job, folder, answer["result"], await shown.there())
+            await _swept(folder, "output.*")
             files = answer["result"].get("files", ())
             return {"result": {**answer["result"], "bytes": sum(file["bytes"] for file in files)}}
         return answer
@@ -182,12 +188,16 @@ class Steps:
         return parts.part(call, accelerated=await self._accelerated(row), slice_=self._hands.slice)
 
     def _asked(self, call: Message, resident: Resident, name: str) -> None:
-        """A step has had its slice: if somebody more urgent waits, or others are idle, it is told so."""
+        """A step has had its slice: if somebody more urgent waits, or others are idle, it is told so.
+
+        Shares but the first make room for every job that is as urgent: theirs keeps the place that it would have alone.
+        """
 
         async def answer() -> None:
             priority, since, queue = call["priority"], call["since"], call["queue"]
             waiting = await self._place.others.waiting(queue)
-            if self._crews[queue].waits(priority, since) or any(one < priority for one in waiting):
+            least = priority + bool(call.get("share", {}).get("place"))
+            if self._crews[queue].waits(priority, since) or any(one < least and job != call["job"] for one, job in waiting):
                 resident.say({"yield": name})
             elif not waiting and (idle := await self._idle(call)):
                 resident.say({"yield": name, "idle": idle})
@@ -312,6 +322,12 @@ class Steps:
 def _divided(row: JobRow) -> bool:
     """Whether a job's work is divided by what it needs: a dub that is nothing but a dub."""
     return row.kind == "dub" and row.request.get("settings", {}).get("stream", "off") == "off"
+
+
+async def _swept(folder: Path, names: str) -> None:
+    """Without the folders in it that shares have worked in."""
+    for share in folder.glob(names):
+        await asyncio.to_thread(shutil.rmtree, share, ignore_errors=True)
 
 
 async def fail(records: Records, fanout: Fanout, now: Callable[[], datetime], workflow: str) -> None:

@@ -30,6 +30,7 @@ from polydub.server.mending import ACTIVE
 log = logging.getLogger(__name__)
 DEAD_AFTER_S, PERIOD_S = 5.0, 1.0
 LOCK = 0x706F6C79  # of Postgres' advisory ones: "poly"
+TIDY_S = 6 * 3600  # between two looks for shares of jobs that ended long ago
 RECOVERIES = 3  # of one workflow, before it is taken for what kills its workers
 
 _TABLES = (
@@ -96,14 +97,14 @@ class Sweeper:
         self._url, self._client = url, cast("DBOSClient | None", None)
         driver = sa.make_url(url).set(drivername="postgresql+psycopg")
         self._engine = sa.create_engine(driver, pool_size=1, max_overflow=1, pool_pre_ping=True)
-        self._stop = threading.Event()
+        self._stop, self._tidied = threading.Event(), -TIDY_S
         self._thread = threading.Thread(target=self._run, name="polydub-sweeper", daemon=True)
 
     def first_beat(self) -> None:
         """Before any work is taken: who dies between the two has work but no row. Raises: SQLAlchemyError."""
         with self._engine.begin() as connection:
             connection.execute(sa.text(f"select pg_advisory_xact_lock({LOCK})"))
-            for statement in (*_TABLES, _OLD):
+            for statement in _TABLES:
                 connection.execute(sa.text(statement))
         self._beat()
 
@@ -176,6 +177,9 @@ class Sweeper:
             connection.execute(sa.text(_NOT_FOR_EVER))
             if not connection.execute(sa.text(f"select pg_try_advisory_xact_lock({LOCK})")).scalar():
                 return
+            if time.monotonic() - self._tidied > TIDY_S:
+                connection.execute(sa.text(_OLD))
+                self._tidied = time.monotonic()
             silent = connection.execute(sa.text(_SILENT), {"dead_after": self._terms.dead_after_s}).scalars().all()
             if silent:
                 self._forget(connection)
@@ -218,11 +222,11 @@ class Sweeper:
         return len(lost)
 
 
-async def waiting(queue: str) -> Sequence[int]:
-    """The priorities of what waits on a queue."""
+async def waiting(queue: str) -> Sequence[tuple[int, str]]:
+    """(priority, job) of what waits on a queue."""
     told: dict[str, Any] = {"status": "ENQUEUED", "load_input": False, "load_output": False}
     found = await asyncio.to_thread(lambda: DBOS.list_workflows(queue_name=queue, **told))
-    return [workflow.priority or 0 for workflow in found]
+    return [(workflow.priority or 0, workflow.workflow_id.partition("/")[0]) for workflow in found]
 
 
 async def stop_others(id_: str) -> None:

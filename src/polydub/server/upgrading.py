@@ -16,18 +16,22 @@ from polydub.server.sweeper import queues
 async def upgrade_beside(services: Services, *, dry_run: bool = False) -> Sequence[str]:
     """Begins a new attempt of each job whose work is of another version, beside a server that runs or not; their ids.
 
-    What such a job has finished is kept. One that a worker of the other version is at is taken away from it.
+    What such a job has finished is kept. One that a worker of the other version is at is taken away from it. Killed in between
+    it may be asked for again: what is left of the other version then goes, too.
     """
     async with queues(postgres(services.settings), services.folder) as client:
         if client is None:
             return []
         active = await client.list_workflows_async(status=ACTIVE, load_input=False, load_output=False)
-        old = {tuple(one.workflow_id.split("/")[:2]) for one in active if one.app_version not in (None, VERSION)}
+        old = [one.workflow_id for one in active if one.app_version not in (None, VERSION)]
+        attempts = {tuple(id_.split("/")[:2]) for id_ in old}
         rows = await services.records.jobs(states=WORKING, limit=100_000)
-        found = [row.id for row in rows if (row.id, str(row.attempt)) in old]
+        found = [row.id for row in rows if (row.id, str(row.attempt)) in attempts]
+        if dry_run:
+            return found
         jobs = DurableJobs(services.records, Fanout(services.records), services.settings, services.now)
         jobs.client = client
-        for id_ in () if dry_run else found:
-            if await jobs.pause(id_):
-                await jobs.again(id_)
+        for id_ in found:
+            await jobs.anew(id_)
+        await client.cancel_workflows_async(old)  # of attempts that nobody wants any more
         return found

@@ -99,6 +99,11 @@ def steps(url: str) -> list[str]:
     return [id_.split("/")[2] for (id_,) in rows if id_.startswith("one/1/")]
 
 
+def workplaces(folder: Path) -> list[Path]:
+    """Where hosts are at shares."""
+    return list(folder.glob("*/jobs/one/output.*"))
+
+
 def delivered(bucket: Bucket) -> dict[str, str]:
     return sums({key.removeprefix("studio/jobs/one/"): data for key, data in bucket.objects.items() if "/jobs/one/" in key})
 
@@ -171,7 +176,7 @@ def test_what_ends_a_job_ends_all_who_are_at_it(
         async with house(tmp_path / "server", postgres) as (jobs, _):
             gates = await both_at(tmp_path, postgres, jobs, film, LAST)
             residents = [pid for one in crew for pid in one.residents]
-            assert len(residents) >= 2
+            assert len(residents) >= 2 and len(workplaces(tmp_path)) == 2
             if how == "cancel":
                 assert await jobs.cancel("one")
                 await until(lambda: not any(map(alive, residents)), 2)
@@ -186,6 +191,7 @@ def test_what_ends_a_job_ends_all_who_are_at_it(
             said = len(calls(tmp_path, "carded"))
             await asyncio.sleep(1.0)
             assert len(calls(tmp_path, "carded")) == said, "nothing goes on"
+            await until(lambda: not workplaces(tmp_path))
 
     asyncio.run(main())
 
@@ -206,6 +212,29 @@ def test_shares_make_room_for_an_urgent_job_and_go_on_after_it(
             pace(tmp_path, 0.02)
             for name in ("first", "second", "one"):
                 assert (await ended(jobs, name))[-1].kind == "done"
+        assert again(tmp_path) == []
+
+    asyncio.run(main())
+
+
+def test_all_shares_but_one_make_room_for_a_job_that_is_as_urgent(
+    tmp_path: Path, postgres: str, hosts: Hosts, film: dict[str, Any]
+) -> None:
+    async def main() -> None:
+        hosts("one", "two")
+        async with house(tmp_path / "server", postgres) as (jobs, _):
+            gates = await both_at(tmp_path, postgres, jobs, film, ("No 20.", "No 21."))
+            for name in ("first", "second"):
+                await jobs.submit(odd(name, priority=9, sleep=0.1))
+            pace(tmp_path, 0.5)
+            gates[1].unlink()  # the first share is still held
+            for name in ("first", "second"):
+                assert (await ended(jobs, name))[-1].kind == "done"
+            pace(tmp_path, 0.02)
+            gates[0].unlink()
+            assert (await ended(jobs, "one"))[-1].kind == "done"
+        turns = [step for step in steps(postgres) if step.startswith("2.")]
+        assert "2.1.2-cpu" in turns and "2.0.2-cpu" not in turns
         assert again(tmp_path) == []
 
     asyncio.run(main())

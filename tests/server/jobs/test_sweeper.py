@@ -38,3 +38,23 @@ def test_deaths_are_counted_only_as_long_as_the_work_goes_on(data: Path, postgre
                 await asyncio.to_thread(sweeper.close)
 
     asyncio.run(main())
+
+
+def test_what_shares_of_long_ago_told_goes_while_a_worker_runs(postgres: str) -> None:
+    def kept() -> list[str]:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            return [str(step) for (step,) in connection.execute("select step from polydub_share")]
+
+    async def main() -> None:
+        sweeper = Sweeper(postgres, Member("me", {}), queue_of, lambda _: None, Terms(dead_after_s=0.5, period_s=0.05))
+        await asyncio.to_thread(sweeper.first_beat)
+        await asyncio.to_thread(sweeper.share_ended, "young/1/2", 0, {})
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute("insert into polydub_share values ('old/1/2', 0, '{}', 0)")
+        sweeper.start()
+        try:
+            await until(lambda: kept() == ["young/1/2"])
+        finally:
+            await asyncio.to_thread(sweeper.close)
+
+    asyncio.run(main())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,41 @@ def test_a_job_of_another_version_is_begun_anew_and_others_are_left_alone(tmp_pa
                 assert (last.kind, last.data["attempt"]) == ("done", attempt)
             assert await upgrade_beside(here) == []
             assert sorted(note["job"] for note in notes(tmp_path) if note["what"] == "begin") == ["new", "old"]
+
+    asyncio.run(main())
+
+
+class Killed(Exception):
+    """The command ended here."""
+
+
+def test_a_job_goes_on_where_the_command_was_killed_in_the_middle(tmp_path: Path) -> None:
+    async def left(jobs: DurableJobs) -> list[str]:
+        active = await jobs.client.list_workflows_async(status=["ENQUEUED", "PENDING"])
+        return [one.workflow_id for one in active if one.app_version == "0"]
+
+    async def main() -> None:
+        async with house(tmp_path) as (jobs, records):
+            await left_behind(jobs, records)
+
+            class Last(type(records)):  # type: ignore[misc]
+                """Records whose first change is the last thing that the command does."""
+
+                def __init__(self) -> None:
+                    vars(self).update(vars(records))
+
+                async def move_job(self, *which: Any, **fields: Any) -> Any:
+                    await super().move_job(*which, **fields)
+                    raise Killed
+
+            here = services(tmp_path, records, jobs)
+            with pytest.raises(Killed):
+                await upgrade_beside(replace(here, records=Last()))
+            assert await left(jobs) == ["old/1"]
+            assert await upgrade_beside(here) == [] and await left(jobs) == []
+        async with house(tmp_path) as (jobs, records):  # the mender looks when it starts, and every minute
+            last = (await ended(jobs, "old"))[-1]
+            assert (last.kind, last.data["attempt"]) == ("done", 2)
 
     asyncio.run(main())
 

@@ -20,6 +20,6 @@ def test_what_came_last_is_seen_behind_a_thousand_others(tmp_path: Path) -> None
                     {"workflow_name": "step", "queue_name": "nobody", "app_version": VERSION, "workflow_id": f"j/1/{number}",
                      "priority": priority}, {}
                 )  # fmt: skip
-            assert sorted(await waiting("nobody")) == [1, *[5] * 1001]
+            assert sorted(await waiting("nobody")) == [(1, "j"), *[(5, "j")] * 1001]
 
     asyncio.run(main())

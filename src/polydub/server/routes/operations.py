@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from polydub.errors import StoreError
 from polydub.server.access import policy, services_of
+from polydub.server.belonging import OtherDatabase, claim
 from polydub.server.contracts import Principal, Services
 from polydub.server.metrics import Scene
 
@@ -30,6 +31,7 @@ class Readiness(BaseModel):
     ready: bool
     database: bool
     storage: bool
+    note: str | None = None
 
 
 @router.get("/healthz", dependencies=PUBLIC)
@@ -38,14 +40,18 @@ async def healthz() -> Health:
     return Health()
 
 
-@router.get("/readyz", dependencies=PUBLIC, responses={503: {"model": Readiness, "description": "Something is not there."}})
+@router.get(
+    "/readyz", dependencies=PUBLIC, response_model_exclude_none=True,
+    responses={503: {"model": Readiness, "description": "Something is not there."}},
+)  # fmt: skip
 async def readyz(response: Response, services: Annotated[Services, Depends(services_of)]) -> Readiness:
-    """Requests can be served: the database and the storage answer."""
+    """Requests can be served: the database and the storage answer. `note`: what else an operator should look at."""
     database = await _database(services)
     storage = await _storage(services)
     if not (database and storage):
         response.status_code = 503
-    return Readiness(ready=database and storage, database=database, storage=storage)
+    ready = database and storage
+    return Readiness(ready=ready, database=database, storage=storage, note=await _note(services) if ready else None)
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -78,3 +84,14 @@ async def _storage(services: Services) -> bool:
     except StoreError:
         return False
     return True
+
+
+async def _note(services: Services) -> str | None:
+    """Without the names of places: everybody may ask."""
+    try:
+        await claim(services, only_look=True)
+    except OtherDatabase:
+        return "the data belongs to another database, so nothing old is deleted; the server's log says what to do"
+    except StoreError:
+        return None
+    return None
