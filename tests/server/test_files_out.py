@@ -83,7 +83,7 @@ async def test_a_range_outside_the_file_is_told_with_its_size(client: httpx.Asyn
     assert (told.json()["error"]["code"], told.json()["error"]["param"]) == ("bad_range", "Range")
 
 
-@pytest.mark.parametrize("asked", ["bytes", "bytes=", "bytes=a-b", "bytes=20-10", "lines=1-2", "bytes=" + "9" * 5000 + "-"])
+@pytest.mark.parametrize("asked", ["bytes", "bytes=", "bytes=a-b", "bytes=20-10", "bytes=" + "9" * 5000 + "-"])
 async def test_a_range_that_is_none_is_refused_in_the_shape_of_errors_or_passed_over(
     client: httpx.AsyncClient, storage: Shelf, asked: str
 ) -> None:
@@ -92,6 +92,12 @@ async def test_a_range_that_is_none_is_refused_in_the_shape_of_errors_or_passed_
         assert (told.status_code, told.json()["error"]["code"]) == (400, "bad_range")
     else:
         assert (told.status_code in (200, 416), "traceback" in told.text) == (True, False)
+
+
+@pytest.mark.parametrize("asked", ["lines=1-2", "lines=200-", "seconds=0-1"])
+async def test_a_range_in_another_unit_is_passed_over(client: httpx.AsyncClient, asked: str) -> None:
+    told = await client.get("/film", headers={"range": asked})
+    assert (told.status_code, told.content) == (200, DATA)
 
 
 async def test_several_ranges_come_in_parts(client: httpx.AsyncClient, storage: Shelf) -> None:

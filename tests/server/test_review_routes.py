@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import soundfile
 from house import House, open_house
 from job_world import HandJobs
 
+from polydub import config
 from polydub.server.contracts import JobRow
+from polydub.server.speech import House as Engines
 from small_dubs import TALK, Film
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +128,48 @@ async def test_what_cannot_be_set_is_refused_and_changes_nothing(ana: httpx.Asyn
     answer = await ana.patch("/api/jobs/j1/lines/1", json=wrong)
     assert answer.status_code == 422, answer.text
     assert await line(ana) == before
+
+
+@pytest.fixture
+def engines(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
+    """The house has engines, and a voice library with Ana in it; the dub is one by espeak-ng, which knows its voices."""
+    memory = house.services.folder / "jobs" / "j1" / "output" / "talk" / "project.json"
+    memory.write_text(memory.read_text().replace('"tts": "fake"', '"tts": "espeak-ng"'))
+    monkeypatch.setenv("POLYDUB_VOICES", str(tmp_path / "voices"))
+    (tmp_path / "voices" / "Ana").mkdir(parents=True)
+    soundfile.write(tmp_path / "voices" / "Ana" / "reference-1.wav", [0.1, -0.1] * 24_000, 16_000)
+    loaded = config.load_from_process({"models": str(tmp_path / "models"), "environments": str(tmp_path / "environments")})
+    with closing(Engines(loaded, tmp_path)) as made:
+        house.app.state.services = replace(house.services, speech=made)
+        yield made
+
+
+async def test_a_voice_that_nobody_has_is_refused_with_those_that_are_near(ana: httpx.AsyncClient, engines: Engines) -> None:
+    before = await line(ana)
+    answer = await ana.patch("/api/jobs/j1/lines/1", json={"voice": "anan", "text": "Otro."})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (422, "voice_not_found", "voice")
+    assert "in the library: Ana" in error["hint"], error
+    several = {"lines": {"1": {"voice": "f2"}, "2": {"voice": "nobody"}}}
+    assert code(await ana.put("/api/jobs/j1/transcript", json=several)) == "voice_not_found"
+    assert await line(ana) == before
+
+
+@pytest.mark.parametrize("voice", ["f2", " m3 ", "ana", None])
+async def test_a_voice_of_the_engine_or_the_library_is_taken(ana: httpx.AsyncClient, engines: Engines, voice: str) -> None:
+    answer = await ana.patch("/api/jobs/j1/lines/1", json={"voice": voice})
+    assert (answer.status_code, answer.headers.get("x-polydub-notices")) == (200, None), answer.text
+    assert answer.json()["own_voice"] == (voice or "").strip()
+
+
+@pytest.mark.parametrize("voice", ["/etc/hostname", "../voice", "take.wav", "~/voices/Ana"])
+async def test_a_file_of_the_host_is_no_voice(ana: httpx.AsyncClient, voice: str) -> None:
+    assert code(await ana.patch("/api/jobs/j1/lines/1", json={"voice": voice})) == "voice_not_found"
+
+
+async def test_a_voice_that_nobody_can_be_asked_for_is_taken_and_told(ana: httpx.AsyncClient) -> None:
+    answer = await ana.patch("/api/jobs/j1/lines/1", json={"voice": "somebody"})
+    assert (answer.status_code, answer.headers["x-polydub-notices"]) == (200, "voice-unchecked")
 
 
 async def test_several_lines_are_one_change_or_none(ana: httpx.AsyncClient) -> None:

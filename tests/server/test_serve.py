@@ -290,6 +290,8 @@ def test_accounts_are_looked_after(here: Path, capsys: pytest.CaptureFixture[str
     said(capsys, "admin", "user", "enable", "bo@example.org")
     assert len(said(capsys, "admin", "user", "reset", "bo@example.org")) == 43
     assert said(capsys, "admin", "user", "second-factor", "bo@example.org") == "bo@example.org: second factor off"
+    assert run(["admin", "user", "delete", "bo@example.org"]) == 3  # nobody can be asked here
+    assert "--yes" in capsys.readouterr().err
     said(capsys, "admin", "user", "delete", "bo@example.org", "--yes")
     said(capsys, "admin", "user", "role", "bo@example.org", "admin", status=2)
 
@@ -342,6 +344,24 @@ def test_a_database_of_another_kind_is_one_sentence(
     monkeypatch.setenv("POLYDUB_SERVER__DATABASE", "mysql://x")
     assert run(["admin", "token"]) == 3
     assert "cannot keep its records in mysql" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("PROT", "1", "did you mean POLYDUB_SERVER__PORT?"),
+        ("GPU_SLOT", "1", "did you mean POLYDUB_SERVER__GPU_SLOTS?"),
+        ("XYZZY", "1", "polydub config show lists all settings"),
+        ("PORT", "high", "Port to listen at; 0 = any that is free."),
+    ],
+)
+def test_a_mistyped_setting_of_the_server_is_told_what_was_meant(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str, hint: str
+) -> None:
+    monkeypatch.setenv(f"POLYDUB_SERVER__{name}", value)
+    assert run(["admin", "token"]) == 3
+    said = capsys.readouterr().err
+    assert (f"server.{name.lower()}" in said, said.partition("hint: ")[2].strip()) == (True, hint)
 
 
 def test_passwords_in_addresses_are_not_shown(

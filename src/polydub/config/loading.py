@@ -230,8 +230,10 @@ def _bad_value(place: tuple[int | str, ...], error: dict[str, Any], merged: Laye
         return BadSettings(f"{key[0]} ({origin}) has {error['msg']}", context["hint"])
     if key[0] == "engines":
         return _bad_table(key, origin)
+    if key[0] == "server" and key[1:]:
+        return _bad_server(key[1], error, origin)
     shown = entry[0] if entry else error["input"]
-    name = ".".join(key[:2]) if key[0] in ("voice", "server") else key[0]
+    name = ".".join(key[:2]) if key[0] == "voice" else key[0]
     return BadSettings(f"{name} cannot be {_shown(shown)!r} ({origin}): {_reason(error)}", _advice(flag, error["input"]))
 
 
@@ -249,6 +251,16 @@ def _bad_table(key: Key, origin: str) -> BadSettings:
     return BadSettings(
         f"{'.'.join(key[:4])} is not a table of options ({origin})", "write [engines.mt.openai] and its options below"
     )
+
+
+def _bad_server(name: str, error: Mapping[str, Any], origin: str) -> BadSettings:
+    text = f"server.{name} cannot be {_shown(error['input'])!r} ({origin}): {_reason(error)}"
+    fields = ServerSettings.model_fields
+    if name in fields:
+        return BadSettings(text, str(fields[name].description))
+    similar = near(name, fields)
+    meant = f"{layers.PREFIX}SERVER__{similar.upper()}" if origin.startswith(layers.PREFIX) else f"server.{similar}"
+    return BadSettings(text, f"did you mean {meant}?" if similar else "polydub config show lists all settings")
 
 
 def _reason(error: Mapping[str, Any]) -> str:

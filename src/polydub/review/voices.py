@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,18 +18,22 @@ from polydub.types import Part, Voice
 from polydub.voices import library, wishes
 
 
-def check_voices(dub: Reviewed, names: Collection[str], pool: EnginePool) -> str:
+def check_voices(
+    dub: Reviewed, names: Collection[str], pool: EnginePool, laid_over: Mapping[str, object] | None = None, most_mib: int = 0
+) -> str:
     """Checks names of voices as the next render will understand them; why that could not be done, "" where it could.
 
     Recordings, the voice library and what this dub has spoken with are looked at first; only for another name the speech
-    engine is opened, in `pool`. Raises: BadSettings for a name that nobody knows, with those that are near; BadInput.
+    engine is opened, in `pool`, unless it says that it needs more than `most_mib` of memory (0 = however much).
+    laid_over: settings over those that the dub was made with.
+    Raises: BadSettings for a name that nobody knows, with those that are near; BadInput.
     """
     clones = "clone" in (rendering.features(dub) or ())  # the name of a clone is no voice's
     spoken = set[str]() if clones else {said.voice for said in state(dub).film.lines.values()}
     asked = sorted({name for name in names if name} - spoken)
     if not asked:
         return ""
-    _, loaded = rendering.settings(dub)
+    _, loaded = rendering.settings(dub, laid_over)
     home = loaded.settings.voices_home
     with ExitStack() as stack:
         store = Store(rendering.store_of(loaded))
@@ -42,6 +46,8 @@ def check_voices(dub: Reviewed, names: Collection[str], pool: EnginePool) -> str
         kept = memory_of(dub.folder).get("engines", {}).get(dub.language, {})
         try:
             Chooser(loaded, dict(kept))(run, {"tts": dub.language})
+            if 0 < most_mib < max(run.tools["tts"].engine.info.memory_mib):
+                return f"the speech engine is too large to be asked for {', '.join(left)} now"
             for name in left:
                 _ask(run.tools["tts"], pool, Part("", dub.language, Voice("", abroad.get(name, name), dub.language)), home)
         except (Missing, UnknownEngine, EngineFailed, UnsupportedLanguage) as error:

@@ -21,11 +21,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from polydub.errors import Missing, PolydubError, StoreError
 from polydub.server.access import CSRF_HEADER, SECURE_COOKIE
 from polydub.server.accounts import Accounts
+from polydub.server.advice import next_step
 from polydub.server.contracts import Services
 from polydub.server.door import Door, answer_headers
 from polydub.server.metrics import Metrics
 from polydub.server.policies import policy_of, routes_of
-from polydub.server.problems import ErrorBody, Problem, body_of, headers_of
+from polydub.server.problems import ErrorBody, Problem, body_of, headers_of, reason
 from polydub.server.routes import MODULES
 from polydub.server.tokens import Keys
 
@@ -174,8 +175,8 @@ async def _of_validation(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "json_invalid":
         return answer(request, Problem(400, "bad_json", "the body is no JSON", param="body"))
     param = ".".join(part for part in place[1:]) or place[0]
-    reason = str(first["msg"]).removeprefix("Value error, ")
-    return answer(request, Problem(422, "invalid_value", f"{param}: {reason[:1].lower()}{reason[1:]}", param=param))
+    said = f"{param}: {reason(first)}"
+    return answer(request, Problem(422, "invalid_value", said, hint=next_step(first["type"]), param=param))
 
 
 async def _of_http(request: Request, error: Exception) -> JSONResponse:

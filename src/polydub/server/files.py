@@ -26,7 +26,10 @@ _PLAYED = ("video/", "audio/", "image/png", "image/jpeg", "image/webp", "text/vt
 
 
 class LocalFile(FileResponse):
-    """A file of this host, whole or by ranges; a range that cannot be sent is refused in the shape of all errors."""
+    """A file of this host, whole or by ranges; a range that cannot be sent is refused in the shape of all errors.
+
+    One in another unit than bytes is ignored, as RFC 9110, 14.2, wants it.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises: Problem 400 for a malformed range, 416 for one outside the file."""
@@ -40,7 +43,12 @@ class LocalFile(FileResponse):
                 raise Problem(400, "bad_range", "the range is not well formed", hint=hint, param="Range")
             await send(message)
 
-        await super().__call__(scope, receive, checked)
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range" or _in_bytes(value)]
+        await super().__call__({**scope, "headers": headers}, receive, checked)
+
+
+def _in_bytes(asked: bytes) -> bool:
+    return asked.partition(b"=")[0].strip().lower() == b"bytes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,20 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from polydub.errors import PolydubError
+from polydub.server.advice import for_clients, in_settings, next_step, where
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _RETRIED = frozenset({408, 409, 429})  # statuses that clients try again by themselves, besides 5xx, unless told not to
+# Of pydantic's errors, by their types, with what `ctx` tells of them.
+_WORDS = {
+    "missing": "it is missing",
+    "extra_forbidden": "there is no such field",
+    "too_short": "it needs {min_length} at least",
+    "too_long": "it has {max_length} at most",
+    "string_pattern_mismatch": "it is not written as it has to be",
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "it must be a whole number"),
+    **dict.fromkeys(("model_attributes_type", "dict_type", "model_type"), "it must be a JSON object"),
+}
 
 
 class Problem(PolydubError):
@@ -52,7 +63,7 @@ class ErrorBody(BaseModel):
 
 def not_found(what: str) -> Problem:
     """404; also for what exists but is somebody else's, so that ids cannot be probed."""
-    return Problem(404, "not_found", f"there is no {what} of this id")
+    return Problem(404, "not_found", f"there is no {what} of this id", hint=where(what))
 
 
 def unauthenticated(message: str = "this needs a login or an API token", code: str = "unauthenticated") -> Problem:
@@ -72,10 +83,19 @@ def too_many(message: str, retry_after: float, code: str = "rate_limited") -> Pr
     return problem
 
 
+def reason(wrong: Mapping[str, Any]) -> str:
+    """What pydantic says of a value, in plain words."""
+    if words := _WORDS.get(wrong["type"]):
+        return words.format_map(wrong.get("ctx", {}))
+    said = str(wrong["msg"]).removeprefix("Value error, ").replace("Input should", "it should")
+    return said[:1].lower() + said[1:]
+
+
 def body_of(error: PolydubError, path: str) -> dict[str, Any]:
     """The JSON of an error for a request to `path`."""
+    hint = for_clients(error.hint)
     facts: dict[str, Any] = {
-        "message": error.message,
+        "message": in_settings(error.message),
         "type": type_of(error.http_status),
         "param": getattr(error, "param", None),
         "code": error.code.replace("-", "_"),
@@ -84,9 +104,9 @@ def body_of(error: PolydubError, path: str) -> dict[str, Any]:
     if challenge:
         facts["challenge"] = challenge
     if not path.startswith("/v1"):
-        facts["hint"] = error.hint or None
-    elif error.hint:
-        facts["message"] += f" ({error.hint})"
+        facts["hint"] = hint or next_step(facts["code"], error.http_status) or None
+    elif hint:
+        facts["message"] += f" ({hint})"
     return {"error": facts}
 
 

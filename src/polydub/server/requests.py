@@ -18,6 +18,7 @@ from polydub.engines import registry
 from polydub.engines.base import Kind
 from polydub.errors import BadSettings, PolydubError
 from polydub.request import Job
+from polydub.server.advice import for_clients
 
 # Settings of the host and its disks, of people who share its files, and those that a request has fields of its own for.
 _HOST = frozenset(
@@ -29,6 +30,7 @@ _TEXTS = frozenset({"source_language", "speakers", "summary", "asr_model"})  # w
 _ENGINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PATHLIKE = re.compile(r"[/\\~\x00-\x1f]")
+_GIVEN = re.compile(r"^(\w+)( cannot be .*)? \(--[\w-]+\)")  # the origin of a setting, which is this request
 _VOICE = "voice"  # folder of the files of a voice
 _TAG = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}"
 
@@ -103,7 +105,7 @@ class Request(BaseModel):
         try:
             check(self)
         except PolydubError as error:
-            raise ValueError(f"{error.message}; {error.hint}" if error.hint else error.message) from error
+            raise ValueError("; ".join(filter(None, (error.message, for_clients(error.hint))))) from error
         return self
 
 
@@ -113,9 +115,15 @@ def read(tree: object) -> Request:
         return Request.model_validate(tree)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+    why = getattr(first.get("ctx", {}).get("error"), "__cause__", None)
+    if isinstance(why, PolydubError):
+        raise BadSettings(_GIVEN.sub(r"\1\2", why.message), why.hint)
     place = ".".join(str(part) for part in first["loc"]) or "the request"
-    said = str(first.get("ctx", {}).get("error", first["msg"]))
-    raise BadSettings(f"{place}: {said}", "see the API reference for what a job may be asked")
+    if first["loc"][:1] == ("to",):
+        raise BadSettings(
+            f"{place}: {str(first['input'])!r} is no tag of a language", "such as es or es-MX: see GET /api/languages"
+        )
+    raise BadSettings(f"{place}: {first['msg']}", "see the API reference for what a job may be asked")
 
 
 def check(request: Request) -> None:
@@ -127,13 +135,18 @@ def check(request: Request) -> None:
             )
         _check_text(name, value)
     for voice in request.voices.values():
-        if _PATHLIKE.search(voice) or re.search(r"\.[A-Za-z0-9]{2,4}$", voice):
-            raise BadSettings(f"a voice cannot be called {voice!r}", "write the name of a voice of the engine or the library")
+        check_voice(voice)
     settings = _settings(json.dumps(_values(request), sort_keys=True))
     if streams(request):
         from polydub import streaming
 
         streaming.check(settings.model_copy(update={"rttm": request.files.get("rttm")}))
+
+
+def check_voice(name: str) -> None:
+    """Raises: BadSettings for what could be the name of a file: recordings of the host are not for clients to speak with."""
+    if _PATHLIKE.search(name) or re.search(r"\.[A-Za-z0-9]{2,4}$", name):
+        raise BadSettings(f"a voice cannot be called {name!r}", "write the name of a voice of the engine or the library")
 
 
 def _check_text(name: str, value: JsonValue) -> None:

@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
 from polydub.errors import PolydubError
+from polydub.server.advice import for_clients, in_settings, noticed
 from polydub.server.logs import JOB, start_logs
 from polydub.types import Progress
 
@@ -110,8 +111,7 @@ class Dubber:
         dubs: list[dict[str, Any]] = []
         for outcome in outcomes:
             for notice in outcome.notices:
-                told = {"code": notice.code, "text": notice.text, "severity": notice.severity, "line": notice.line}
-                tell({"notice": told | {"language": outcome.language}})
+                tell({"notice": noticed(notice) | {"language": outcome.language}})
             names = {"film": outcome.film.name, "report": outcome.report.name, "duration": outcome.facts.source.duration}
             dubs.append({"language": outcome.language, **names, "calls": outcome.called, "lines": len(outcome.facts.lines)})
         project = outcomes[0].film.parent
@@ -206,7 +206,8 @@ def serve(tasks: Mapping[str, Task]) -> None:
 def told(error: PolydubError) -> dict[str, Any]:
     """An error as it goes into records and events."""
     place = {"stage": error.stage, "line": error.line, "engine": error.engine}
-    plain = {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
+    plain = {"code": error.code, "message": in_settings(error.message), "hint": for_clients(error.hint)}
+    plain |= {"retryable": error.retryable}
     return plain | {key: value for key, value in place.items() if value}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from polydub import review
 from polydub.edits import Manner
-from polydub.errors import PolydubError
-from polydub.server.contracts import JobRow
+from polydub.errors import BadSettings, PolydubError
+from polydub.review.voices import check_voices
+from polydub.server.contracts import OPEN, JobRow, Services
 from polydub.server.problems import Problem, not_found
+from polydub.server.requests import check_voice
+
+LIGHT_MIB = 1_000  # of memory that an engine may say it needs, to be loaded for no more than a question
 
 
 class ExpressionFacts(BaseModel):
@@ -115,6 +119,22 @@ def check_line(dub: review.Reviewed, line: str) -> None:
         raise not_found("line")
 
 
+def check_names(services: Services, dub: review.Reviewed, names: Collection[str]) -> bool:
+    """Whether somebody could be asked for the voices of these names: the library, what the dub speaks with, or its engine.
+
+    A heavy engine is not loaded for it, nor one that only workers have. Raises: Problem 422 for one that nobody has.
+    """
+    here = {"store": str(services.folder / "store"), "download": "no"}
+    try:
+        for name in names:
+            check_voice(name)
+        if services.speech is None:
+            return not names
+        return not check_voices(dub, names, services.speech.pool, here, LIGHT_MIB)
+    except BadSettings as error:
+        raise Problem(422, "voice_not_found", error.message, hint=error.hint, param="voice") from error
+
+
 def folder_of(jobs: Path, row: JobRow) -> Path:
     """The project folder of a job. Raises: Problem 409 where there is none, or it is on another host."""
     home = jobs / row.id
@@ -126,16 +146,17 @@ def folder_of(jobs: Path, row: JobRow) -> Path:
         return found[0]
     if row.state == "done":
         raise Problem(409, "project_elsewhere", "the dub lies on another host, or was deleted", hint="retry the job")
-    raise Problem(409, "job_not_done", f"the job is {row.state}, and there is nothing to review yet")
+    hint = "" if row.state in OPEN else "POST /api/jobs/{id}/retry does it again"
+    raise Problem(409, "job_not_done", f"the job is {row.state}, and there is nothing to review yet", hint=hint)
 
 
 @contextmanager
 def private(folder: Path) -> Generator[None]:
-    """Errors from inside say "the dub" where they would name this host's folders."""
+    """Errors from inside say "the job" where they would name this host's folders."""
     try:
         yield
     except PolydubError as error:
         for place in (str(folder), str(folder.parent), str(folder.parent.parent)):
-            error.message, error.hint = error.message.replace(place, "the dub"), error.hint.replace(place, "the dub")
+            error.message, error.hint = error.message.replace(place, "the job"), error.hint.replace(place, "the job")
         error.args = (error.message,)
         raise

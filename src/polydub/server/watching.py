@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio.to_thread
 
 from polydub.errors import PolydubError
+from polydub.server.advice import noticed
 from polydub.server.contracts import JobRow, Storage
 from polydub.store import writing
 
@@ -43,8 +44,7 @@ def dub(job: Job, loaded: Loaded, pool: EnginePool, ears: Ears, tell: Callable[[
 
     (made,) = stream_film(job, loaded, pool, ears)
     for notice in made.notices:
-        told = {"code": notice.code, "text": notice.text, "severity": notice.severity, "line": notice.line}
-        tell({"notice": told | {"language": made.language}})
+        tell({"notice": noticed(notice) | {"language": made.language}})
     project = made.manifest.parent.parent
     film, report = ((place).relative_to(project).as_posix() for place in (made.film or made.playlist, made.manifest))
     counts = {"calls": made.called, "lines": 0, "segments": made.segments}

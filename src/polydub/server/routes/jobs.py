@@ -31,7 +31,7 @@ from polydub.server.job_facts import (
     result,
 )
 from polydub.server.orders import FilmWish, JobWish, Orders, early, job_of, remove
-from polydub.server.problems import ErrorBody, Problem, forbidden, not_found
+from polydub.server.problems import ErrorBody, Problem, forbidden, not_found, reason
 from polydub.server.routes.uploads import uploads_of
 from polydub.server.shelf import of_job
 from polydub.server.streams import EVENTS, KEEP_ALIVE, KEEP_ALIVE_S, UNBUFFERED, Streamed
@@ -40,6 +40,7 @@ from polydub.server.uploads import Uploads
 
 router = APIRouter(tags=["jobs"])
 _NUMBER = re.compile(r"[0-9]{1,9}")
+_SEND = "send the film as the part file, or its address as url, and the languages as target_languages"
 Viewer = Annotated[Principal, Depends(policy("viewer"))]
 Editor = Annotated[Principal, Depends(policy("editor"))]
 House = Annotated[Services, Depends(services_of)]
@@ -128,7 +129,7 @@ _FORM: dict[str, Any] = {
 async def create_dub(request: Request, who: Editor, house: House, uploads: Incoming) -> JobFacts:
     """A form with the film or its address, and the languages. Fields before the film are checked before it is read."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
-        raise Problem(415, "unsupported_media_type", "a dub comes as multipart/form-data")
+        raise Problem(415, "unsupported_media_type", "a dub comes as multipart/form-data", hint=_SEND)
     form, orders = DubForm(request.headers["content-type"], request.stream()), Orders(house, uploads)
     name = await form.film()
     if name is None:
@@ -172,7 +173,7 @@ def _wish(given: dict[str, str], film: FilmWish | None) -> JobWish:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "form"
-        raise Problem(422, "invalid_value", f"{place}: {first['msg'].lower()}", param=place) from None
+        raise Problem(422, "invalid_value", f"{place}: {reason(first)}", param=place) from None
     except (ValueError, RecursionError):
         raise Problem(422, "invalid_value", "options and voices are JSON objects", param="options") from None
 
@@ -275,7 +276,8 @@ async def _next(events: AsyncIterator[Event]) -> Event | None:
 
 
 def _is(row: JobRow, code: str) -> Problem:
-    return Problem(409, code, f"the job is {row.state}")
+    hint = "POST /api/jobs/{id}/resume goes on with it" if row.state == "paused" else ""
+    return Problem(409, code, f"the job is {row.state}", hint=hint)
 
 
 @router.post("/api/jobs/{id_}/cancel", summary="End a job", responses=_errors(404, 409))
@@ -339,7 +341,8 @@ async def delete_job(id_: str, who: Editor, house: House) -> None:
 async def _done(house: Services, who: Principal, id_: str) -> JobRow:
     row = await job_of(house, who, id_)
     if row.state != "done":
-        raise Problem(409, "job_not_done", f"the job is {row.state}", hint="GET /api/jobs/{id}/events tells when it is done")
+        hint = "" if row.state in OPEN else "POST /api/jobs/{id}/retry does it again"
+        raise Problem(409, "job_not_done", f"the job is {row.state}", hint=hint)
     return row
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 import anyio.to_thread
@@ -23,6 +23,7 @@ from polydub.server.review_facts import (
     TranscriptFacts,
     TranscriptPatch,
     check_line,
+    check_names,
     folder_of,
     line_facts,
     private,
@@ -41,8 +42,8 @@ Language = Annotated[
 class Desk:
     """The dub of a job, for one who may see it: what is done with it is done in a thread."""
 
-    def __init__(self, services: Services, language: str) -> None:
-        self._services, self._language = services, language
+    def __init__(self, services: Services, language: str, answer: Response) -> None:
+        self._services, self._language, self._answer = services, language, answer
 
     async def do(self, who: Principal, id_: str, what: Callable[[review.Reviewed], T]) -> T:
         """What `what` gives for the dub. Raises: Problem 404, 409, and what it raises, without this host's folders."""
@@ -56,6 +57,11 @@ class Desk:
 
         return await anyio.to_thread.run_sync(done)
 
+    def check_voices(self, dub: review.Reviewed, patches: Iterable[LinePatch]) -> None:
+        """Raises: Problem 422 for a voice that nobody has; tells where nobody could be asked."""
+        if not check_names(self._services, dub, {" ".join((patch.voice or "").split()) for patch in patches} - {""}):
+            self._answer.headers["x-polydub-notices"] = "voice-unchecked"
+
     async def change(self, who: Principal, id_: str, line: str, what: Callable[[review.Reviewed], Change | None]) -> LineFacts:
         """The line after something was done to it. Raises: as `do`; Problem 404 for an unknown line."""
 
@@ -67,9 +73,9 @@ class Desk:
         return await self.do(who, id_, done)
 
 
-def desk_of(request: Request, language: Language = "") -> Desk:
+def desk_of(request: Request, response: Response, language: Language = "") -> Desk:
     """A dependency."""
-    return Desk(services_of(request), language)
+    return Desk(services_of(request), language, response)
 
 
 Viewer = Annotated[Principal, Depends(policy("viewer"))]
@@ -101,7 +107,7 @@ async def get_transcript(id_: str, who: Viewer, desk: TheDesk) -> TranscriptFact
 
 @router.put("/api/jobs/{id_}/transcript", summary="Change several lines", responses=_errors())
 async def change_transcript(id_: str, wish: TranscriptPatch, who: Editor, desk: TheDesk) -> TranscriptFacts:
-    """As one change, all or none. Lines that are left out stay."""
+    """As one change, all or none. Lines that are left out stay. 422 `voice_not_found` for a voice that nobody has."""
     if any("take" in patch.model_fields_set for patch in wish.lines.values()):
         raise Problem(422, "invalid_value", "a take is chosen for one line alone", param="take")
     expected = {line: patch.expected for line, patch in wish.lines.items() if patch.expected is not None}
@@ -109,6 +115,7 @@ async def change_transcript(id_: str, wish: TranscriptPatch, who: Editor, desk: 
     def done(dub: review.Reviewed) -> TranscriptFacts:
         for line in wish.lines:
             check_line(dub, line)
+        desk.check_voices(dub, wish.lines.values())
         review.edit_many(dub, {line: patch.fields() for line, patch in wish.lines.items()}, expected)
         return _transcript(id_, dub)
 
@@ -123,10 +130,19 @@ async def get_line(id_: str, line: str, who: Viewer, desk: TheDesk) -> LineFacts
 
 @router.patch("/api/jobs/{id_}/lines/{line}", summary="Change a line", responses=_errors())
 async def change_line(id_: str, line: str, wish: LinePatch, who: Editor, desk: TheDesk) -> LineFacts:
-    """With `expected` only if nobody else has changed it meanwhile. The film is made again by `synthesize`."""
+    """With `expected` only if nobody else has changed it meanwhile. The film is made again by `synthesize`.
+
+    422 `voice_not_found` for a voice that nobody has; where its engine is too large to be asked, or is elsewhere, the change is
+    made and the header `x-polydub-notices` is `voice-unchecked`.
+    """
     fields = wish.fields()
+
+    def change(dub: review.Reviewed) -> Change | None:
+        desk.check_voices(dub, [wish])
+        return review.edit(dub, line, fields, wish.expected)
+
     if "take" not in wish.model_fields_set:
-        return await desk.change(who, id_, line, lambda dub: review.edit(dub, line, fields, wish.expected))
+        return await desk.change(who, id_, line, change)
     if fields or wish.take is None:
         raise Problem(422, "invalid_value", "a take is chosen alone, by its number", param="take")
     number = wish.take

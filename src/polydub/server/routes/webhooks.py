@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from polydub.server.access import mine, policy, services_of
 from polydub.server.contracts import Principal
 from polydub.server.incoming import BODY, Incoming, JobComplete, JobStep, PresetComplete
-from polydub.server.problems import ErrorBody, Problem
+from polydub.server.problems import ErrorBody, Problem, reason
 from polydub.server.webhooks import EVENTS, Delivery, Hook, Webhooks
 
 router = APIRouter(tags=["webhooks"])
@@ -212,7 +212,7 @@ async def _take(kind: type[BaseModel], request: Request) -> Taken:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "body"
-        raise Problem(422, "invalid_value", f"{place}: {first['msg'].lower()}", param=place) from None
+        raise Problem(422, "invalid_value", f"{place}: {reason(first)}", param=place) from None
     return Taken(taken=taken)
 
 
