@@ -16,7 +16,7 @@ from polydub.choosing import Chooser
 from polydub.dubbing import check_file
 from polydub.engines.pool import EnginePool
 from polydub.engines.registry import UNKNOWN
-from polydub.errors import BadEngineOutput, BadInput, BadSettings
+from polydub.errors import BadEngineOutput, BadInput, BadSettings, EngineFailed, Missing, UnsupportedLanguage
 from polydub.matching import match_voices
 from polydub.media import sounds
 from polydub.project import write
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from polydub.config import Loaded
 
 MOST_S = 600.0  # of a recording that is heard
+ASKED_MIB = 1_000  # of memory: larger engines are not opened to be asked for a name
 EDGE_S = 0.15  # kept around the speech in a recording
 
 
@@ -325,6 +326,25 @@ def engine_voices(loaded: Loaded, language: str) -> tuple[str, tuple[Voice, ...]
             return run.tools["tts"].engine.info.name, tuple(tts.voices(language))
 
 
+def check_voice(name: str, loaded: Loaded) -> str:
+    """Why nobody could tell whether the library or the settings' engine has such a voice; "" = one has. Raises: BadSettings."""
+    kept, language = library.read(loaded.settings.voices_home), next(iter(loaded.settings.to), "en")
+    if kept.has(meant := kept.leads_to(name)) or (meant == name and kept.get(name)) or Path(name).expanduser().exists():
+        return ""
+    with _engines(loaded) as (run, pool):
+        try:
+            Chooser(loaded, {})(run, {"tts": language})
+            tool, names = run.tools["tts"], Names(run, pool, kept, loaded)
+            if max(tool.engine.info.memory_mib) > ASKED_MIB:
+                return f"{tool.engine.info.name} is too large to be asked only for that"
+            part = Part("", language, names.voice(name, language))
+            with pool.borrow(tool, 1) as tts, names.explained(name):
+                tts.synthesize(part)
+        except (Missing, EngineFailed, UnsupportedLanguage) as error:
+            return error.message
+    return ""
+
+
 @dataclass(frozen=True)
 class Heard:
     """A recording of a voice. Attributes: sound: from its first word to its last. quality: of all of it."""
@@ -356,10 +376,20 @@ def hear(paths: Sequence[Path], loaded: Loaded) -> tuple[Heard, ...]:
 
 
 def check_usable(heard: Sequence[Heard]) -> None:
-    """Raises BadInput when one of the recordings is hardly of use."""
-    if hopeless := [one.path.name for one in heard if one.quality.hopeless]:
+    """Raises BadInput when one of the recordings is hardly of use, and says why."""
+    why = {one.path.name: [f.text for f in one.quality.findings if f.severity == "bad"] for one in heard}
+    if told := [f"{name}: {', '.join(texts)}" for name, texts in why.items() if texts]:
         hint = "give 6 to 15 s of clean speech by one person, or keep it all the same with --force"
-        raise BadInput(f"no voice can be made from {', '.join(hopeless)}", hint)
+        raise BadInput(f"no voice can be made from {'; '.join(told)}", hint)
+
+
+def strangers(heard: Sequence[Heard]) -> tuple[Notice, ...]:
+    """What should be said of recordings that sound like somebody else than most of them."""
+    if not (others := quality.strangers([one.quality for one in heard])):
+        return ()
+    best = max((h for n, h in enumerate(heard) if n not in others), key=lambda one: one.quality.score).path.name
+    told = f"{', '.join(heard[n].path.name for n in others)} sound{'s' * (len(others) == 1)}"
+    return (Notice("another-voice", f"{told} like another person than {best}"),)
 
 
 def _trimmed(sound: Audio, speech: Sequence[Span]) -> Audio:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,11 +93,13 @@ def listening_desk(loaded: Loaded, ears: Ears) -> Generator[Desk]:
 
 @dataclass(frozen=True)
 class Enrolment:
-    """Recordings from which a character is to be known. encoder: which made the voiceprints. notices: of listening."""
+    """Recordings from which a character is to be known. encoder: which made the voiceprints. notices: of listening. refused:
+    files that cannot be used, and why."""
 
     sitters: tuple[Sitter, ...]
     encoder: str
     notices: tuple[Notice, ...]
+    refused: Mapping[Path, BadInput] = field(default_factory=dict[Path, BadInput])
 
     def into(self, draft: Draft, name: str) -> Character:
         """The character of exactly this name, else a new one, who has learned from them. Raises: BadSettings."""
@@ -115,15 +117,30 @@ class Enrolment:
 
 
 def heard(files: Sequence[Path], loaded: Loaded, ears: Ears, speaker: str = "") -> Enrolment:
-    """Listens to recordings of one person; `speaker` as for `main_speaker`. Raises: BadInput where too little is said."""
+    """Listens to recordings of one person; `speaker` as for `main_speaker`.
+
+    Raises: BadInput where none of them can be used: why the first of them cannot.
+    """
+    sitters: list[Sitter] = []
+    refused: dict[Path, BadInput] = {}
     with listening_desk(loaded, ears) as desk:
-        sitters = tuple(main_speaker(f, desk.sitters(f, sounds=True), speaker) for f in files)
+        for file in files:
+            try:
+                sitters.append(_usable(file, main_speaker(file, desk.sitters(file, sounds=True), speaker)))
+            except BadInput as error:
+                refused[file] = error
         encoder, notices = remembering.encoder_of(desk.run.tools["embedding"]), desk.run.notices
-    for file, one in zip(files, sitters, strict=True):
-        if not one.portrait.voiceprint or one.portrait.seconds < characters.SHORTEST_S:
-            least = f"{characters.SHORTEST_S:.0f} s"
-            raise BadInput(f"in {file} too little is said to know the voice again", f"give at least {least} of clear speech")
-    return Enrolment(sitters, encoder, notices)
+    if not sitters:
+        raise next(iter(refused.values()))
+    return Enrolment(tuple(sitters), encoder, notices, refused)
+
+
+def _usable(file: Path, one: Sitter) -> Sitter:
+    """Raises: BadInput where too little is said."""
+    if not one.portrait.voiceprint or one.portrait.seconds < characters.SHORTEST_S:
+        least = f"{characters.SHORTEST_S:.0f} s"
+        raise BadInput(f"in {file} too little is said to know the voice again", f"give at least {least} of clear speech")
+    return one
 
 
 def main_speaker(file: Path, sitters: list[Sitter], wanted: str = "") -> Sitter:

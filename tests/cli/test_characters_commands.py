@@ -124,8 +124,30 @@ def test_silence_and_short_recordings_enrol_nobody(book: Call, tmp_path: Path, r
     assert len(book("list", "--json").json["characters"]) == 2
 
 
+def test_of_several_recordings_those_that_can_be_used_are_enrolled(book: Call, tmp_path: Path, recordings: Path) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8_000), 8_000)
+    told = book("enrol", "Ann", "silent.wav", recordings / "ann2.wav", "none.wav", "--speakers", "1")
+    assert told.status == 1 and told.out.endswith("in 1 of 3 files\n")
+    assert "nobody speaks in silent.wav" in told.err and "there is no file none.wav" in told.err
+    told = book("enrol", "Ann", "silent.wav", recordings / "ann1.wav", "--speakers", "1", "--json")
+    assert list(told.json["refused"]) == ["silent.wav"] and told.json["encoders"].popitem()[1] == 2
+
+
+def test_a_preset_that_nobody_knows_is_refused_with_near_names(book: Call, tmp_path: Path) -> None:
+    before = files(tmp_path)["book.json"]
+    book("set", "Ann", "--preset", "espeak-ng=anouncer").fails(3, "no voice 'anouncer'", "announcer")
+    book("set", "Ann", "--preset", "anouncer").fails(3, "announcer", "--preset ENGINE=anouncer")
+    book("set", "Ann", "--preset", "espeak=f2").fails(3, "there is no speech engine 'espeak'", "espeak-ng")
+    assert files(tmp_path)["book.json"] == before
+    assert book("set", "Ann", "--preset", "f2").status == 0
+    told = book("set", "Ann", "--preset", "xtts=Claribel Dervla")
+    assert told.status == 0 and "nobody could tell whether there is a voice Claribel Dervla" in told.err
+    assert book("set", "Ann", "--preset", "xtts=", "--preset", "f3").status == 0
+    assert book("show", "Ann", "--json").json["presets"] == {"*": "f3"}
+
+
 def test_names_settings_and_locks_are_kept(book: Call) -> None:
-    assert book("rename", "c1", "Anna Karenina").out == "c1 Anna Karenina: was c1\n"
+    assert book("rename", "c1", "Anna Karenina").out == "c1 Anna Karenina: called Ann until now\n"
     assert book("set", "anna", "--preset", "espeak-ng=es+f2", "--rate", "1.1", "--lock", "--alias", "Anja").status == 0
     one = book("show", "anja", "--json").json
     assert (one["mode"], one["presets"], one["manner"]["rate"], one["locked"]) == (

@@ -90,6 +90,34 @@ async def test_a_voice_is_kept_listed_and_deleted_by_who_added_it(
     assert (await ana.get("/api/voices")).json()["voices"] == []
 
 
+async def test_what_is_told_of_a_voice_is_changed_by_who_added_it(
+    house: House, ana: httpx.AsyncClient, bo: httpx.AsyncClient, speech: bytes
+) -> None:
+    upload = await sent(ana, speech, "anna.mkv")
+    for client, name in ((ana, "Anna"), (bo, "Bert")):
+        mine = upload if client is ana else await sent(bo, speech, "bert.mkv")
+        wish = {"name": name, "recordings": [{"upload": mine}], "licence": "CC0-1.0", "description": "low", "tags": ["calm"]}
+        assert (await client.post("/api/voices", json=wish)).status_code == 201
+    before = (await ana.get("/api/voices/Anna")).json()
+    asked = {"language": "German", "tags": [], "aliases": ["nova", "Anni"]}
+    answer = await ana.patch("/api/voices/anna", json=asked)
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {**before, "language": "de", "tags": [], "aliases": ["Anni", "nova"]}
+    listed = (await bo.get("/api/voices")).json()
+    assert (
+        listed["voices"][0]["description"] == "low"
+        and listed["aliases"]["nova"] == "Anna"
+        and "Bert" in listed["aliases"].values()
+    )
+    for wrong in ({"aliases": ["Bert"]}, {"language": "Klingonisch"}, {"licence": "mine alone"}, {"name": "Bea"}):
+        assert (await ana.patch("/api/voices/Anna", json=wrong)).status_code == 422, wrong
+    assert (await bo.patch("/api/voices/Bert", json={"aliases": ["nova"]})).status_code == 422  # Anna's
+    assert (await bo.patch("/api/voices/Anna", json={"description": "mine"})).status_code == 403
+    assert (await ana.patch("/api/voices/Clara", json={"description": "hers"})).status_code == 404
+    assert (await ana.patch("/api/voices/Anna", json={"licence": "own", "consent": "Anna Roth, 2026"})).status_code == 200
+    assert (await ana.get("/api/voices/Anna")).json()["consent"] == "Anna Roth, 2026"
+
+
 @pytest.mark.parametrize(
     ("wrong", "status"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import soundfile
 from house import House, open_house, until
 from job_world import HandJobs
 
@@ -109,6 +111,24 @@ async def test_a_preset_becomes_a_voice_that_a_dub_names(house: House, ana: http
     assert (kept["name"], kept["consent"], kept["language"], len(kept["references"])) == ("Narrator", CONSENT, "en", 2)
 
 
+async def test_recordings_of_somebody_else_are_left_out_of_a_preset(
+    house: House, ana: httpx.AsyncClient, speech: bytes, tmp_path: Path
+) -> None:
+    spoken_film(tmp_path / "ann.mkv", [("ANN", SAID)] * 3)
+    other = (tmp_path / "ann.mkv").read_bytes()
+    enough, little = await begun(ana, speech, other, speech), await begun(ana, speech, other)
+    await house.app.state.presets.work_due()
+    facts = (await ana.get(f"/api/presets/{enough}")).json()
+    assert (facts["state"], facts["notices"]) == ("READY", ["2.mkv sounds like another person than 1.mkv: left out"])
+    told, why = await state(ana, little)
+    assert told == "FAILED" and "30 s or more of one person; 2.mkv sounds like another person than 1.mkv" in why
+    assert [file["name"] for file in (await dubbed(ana, enough)).json()["request"]["voice"]] == [
+        "1.flac",
+        "2.flac",
+        "voice.json",
+    ]
+
+
 async def test_a_form_names_a_preset_too(house: House, ana: httpx.AsyncClient, speech: bytes) -> None:
     id_ = await begun(ana, speech, speech)
     form = {"target_languages": "es", "voice_preset_id": id_}
@@ -148,12 +168,23 @@ async def test_a_preset_fails_in_one_sentence_and_stays_so(house: House, ana: ht
         await house.app.state.presets.work_due()
     said = [await state(ana, id_) for id_ in (short, silly, gone)]
     assert [name for name, _ in said] == ["FAILED"] * 3
-    assert said[0][1].endswith("s of speech are too few for a preset: it needs 30 s or more")
+    assert said[0][1].endswith("s of speech are too few for a preset: it needs 30 s or more of one person")
     assert "1.srt" in said[1][1] and "/" not in said[1][1]
     assert said[2][1] == "there is no upload of this id"
     refused = await dubbed(ana, short)
     assert (refused.status_code, "too few" in refused.json()["error"]["message"]) == (409, True)
     assert sorted(await announced(house)) == sorted(f"preset.failed {id_}" for id_ in (short, silly, gone))
+
+
+async def test_a_preset_that_fails_says_what_is_wrong_with_a_recording(
+    house: House, ana: httpx.AsyncClient, speech: bytes
+) -> None:
+    sound = io.BytesIO()
+    soundfile.write(sound, [0.0] * 16_000, 16_000, format="WAV")
+    id_ = await begun(ana, speech, sound.getvalue())
+    await house.app.state.presets.work_due()
+    name, why = await state(ana, id_)
+    assert (name, why.startswith("no voice can be made from 2.mkv: 0.0 s of speech are too little")) == ("FAILED", True), why
 
 
 async def test_a_deleted_preset_leaves_no_voice_but_for_jobs_that_need_it(

@@ -15,7 +15,7 @@ from polydub.cli.options import PATH, common, read, settings_options
 from polydub.cli.progress import Meter
 from polydub.config import Loaded
 from polydub.dubbing import Ears
-from polydub.errors import BadSettings
+from polydub.errors import SOME_FAILED, BadSettings
 from polydub.types import Notice
 from polydub.voices import bookkeeping, parcel
 from polydub.voices import characters as known
@@ -46,8 +46,8 @@ def _book(given: dict[str, Any], names: tuple[str, ...] = BOOK) -> tuple[Loaded,
     return loaded, remembering.shelf_of(loaded)
 
 
-def _change(given: dict[str, Any], change: Callable[[Draft], list[Character]], done: str) -> int:
-    """Changes the book and tells whom it was about."""
+def _change(given: dict[str, Any], change: Callable[[Draft], list[Character]], done: str | Callable[[], str]) -> int:
+    """Changes the book and tells whom it was about, and what was done."""
     _, shelf = _book(given)
     before = shelf.open_to_read
     with shelf.changing() as draft:
@@ -60,7 +60,7 @@ def _change(given: dict[str, Any], change: Callable[[Draft], list[Character]], d
         output.result_json({"characters": [_row(c) for c in after]})
     else:
         for one in after:
-            output.result(output.clean(f"{one.id} {one.name}: {done}"))
+            output.result(output.clean(f"{one.id} {one.name}: {done if isinstance(done, str) else done()}"))
     return 0
 
 
@@ -137,6 +137,8 @@ def show(who: str, **given: Any) -> int:
 def enrol(name: str, files: tuple[Path, ...], speaker: str, **given: Any) -> int:
     """Remember a voice from recordings; a character who is known learns from them.
 
+    Files that cannot be used are told and left out; the exit status is then 1.
+
     \b
     polydub characters enrol Anna anna1.wav anna2.wav
     polydub characters enrol Ben scene.mkv --speaker SPEAKER_01
@@ -149,12 +151,15 @@ def enrol(name: str, files: tuple[Path, ...], speaker: str, **given: Any) -> int
     with shelf.changing() as draft:
         one = heard.into(draft, name)
     output.say_notices(notices, given["verbose"])
+    for why in heard.refused.values():
+        output.say_error(why)
     if given["as_json"]:
-        output.result_json(_row(one))
+        output.result_json(_row(one) | {"refused": {str(file): why.message for file, why in heard.refused.items()}})
     else:
         seconds = sum(s.portrait.seconds for s in heard.sitters)
-        output.result(output.clean(f"{one.id} {one.name}: enrolled from {seconds:.0f} s of speech"))
-    return 0
+        count = f" in {len(heard.sitters)} of {len(files)} files" if heard.refused else ""
+        output.result(output.clean(f"{one.id} {one.name}: enrolled from {seconds:.0f} s of speech{count}"))
+    return SOME_FAILED if heard.refused else 0
 
 
 def _noted(desk: portraying.Desk, shelf: Shelf) -> tuple[Notice, ...]:
@@ -169,12 +174,16 @@ def _noted(desk: portraying.Desk, shelf: Shelf) -> tuple[Notice, ...]:
 def rename(who: str, name: str, **given: Any) -> int:
     """Give a character another name."""
 
+    before = ""
+
     def change(draft: Draft) -> list[Character]:
+        nonlocal before
         one = bookkeeping.find(draft.book, who)
+        before = one.name
         draft.book = bookkeeping.renamed(draft.book, one, name, remembering.now())
         return [one]
 
-    return _change(given, change, f"was {who}")
+    return _change(given, change, lambda: f"called {before} until now")
 
 
 @characters.command()
@@ -237,6 +246,9 @@ def set_(who: str, **given: Any) -> int:
     )
     if wish == Changes():
         raise BadSettings("nobody said what to set", "see: polydub characters set --help")
+    bookkeeping.find(_book(given)[1].read(), who)  # before engines are asked
+    for engine, voice in presets.items():
+        _check_preset(engine, voice, given["job"])
 
     def change(draft: Draft) -> list[Character]:
         one = bookkeeping.find(draft.book, who)
@@ -244,6 +256,24 @@ def set_(who: str, **given: Any) -> int:
         return [one]
 
     return _change(given, change, "set")
+
+
+def _check_preset(engine: str, voice: str, job: Path | None) -> None:
+    """Raises BadSettings for a voice that neither the library has nor the engine, "*" = the one of the settings."""
+    from polydub import aloud
+    from polydub.engines import registry
+
+    if not voice:
+        return
+    chosen = {} if engine == "*" else {"tts": registry.get("tts", engine).info.name}
+    try:
+        unknown = aloud.check_voice(voice, read(chosen, job))
+    except BadSettings as error:
+        if engine == "*":
+            error.hint = f"{error.hint}; of another engine: --preset ENGINE={voice}".lstrip("; ")
+        raise
+    if unknown:
+        output.say(f"note: nobody could tell whether there is a voice {voice}: {unknown}")
 
 
 def _preset(text: str) -> tuple[str, str]:

@@ -133,6 +133,7 @@ def add(name: str, files: tuple[Path, ...], **given: Any) -> int:
     heard = aloud.hear(files, loaded)
     for one in heard:
         _say_quality(one)
+    output.say_notices(aloud.strangers(heard), given["verbose"])
     if not given["force"]:
         aloud.check_usable(heard)
     told = given["transcripts"] or [""] * len(files)

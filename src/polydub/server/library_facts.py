@@ -19,11 +19,13 @@ from polydub.remembering import shelf_of
 from polydub.server.requests import Id
 from polydub.text.glossary import MOST_ENTRIES, Entry, parse_glossary
 from polydub.voices.book import Character, Shelf
-from polydub.voices.library import LibraryVoice
+from polydub.voices.changing import aliases_of
+from polydub.voices.library import Library, LibraryVoice
 
 MOST_CSV = 1_000_000  # bytes of a glossary: databases have limits for one row
 Text = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=50)]], Field(max_length=50)]
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class VoiceFacts(BaseModel):
     consent: str = Field(description="Who agreed to the use of this voice; shown to editors.")
     description: str
     tags: list[str]
+    aliases: list[str] = Field(description="Other names of it.", examples=[["nova"]])
     recordings: int
-    deletable: bool = Field(description="Whether you may delete it.")
+    deletable: bool = Field(description="Whether you may change and delete it.")
 
 
 class VoiceList(BaseModel):
@@ -89,11 +92,23 @@ class VoiceWish(_Wish):
     licence: Annotated[str, Field(max_length=200)] = ""
     consent: Text = Field(default="", description="Who agreed, and when; a public licence does without.")
     description: Text = ""
-    tags: list[Annotated[str, Field(min_length=1, max_length=50)]] = Field(default=[], max_length=50)
+    tags: Tags = []
     force: bool = Field(default=False, description="Also recordings that are hardly of use.")
 
 
-def voice_facts(voice: LibraryVoice, *, consent: bool, deletable: bool) -> VoiceFacts:
+class VoicePatch(_Wish):
+    """What is to be otherwise; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"description": "warm and low", "aliases": ["nova"]}]})
+    language: Annotated[str, Field(max_length=50)] | None = None
+    licence: Annotated[str, Field(max_length=200)] | None = None
+    consent: Text | None = Field(default=None, description="Who agreed, and when; a public licence does without.")
+    description: Text | None = None
+    tags: Tags | None = None
+    aliases: list[Name] | None = Field(default=None, max_length=50, description="All other names that it is to have.")
+
+
+def voice_facts(kept: Library, voice: LibraryVoice, *, consent: bool, deletable: bool) -> VoiceFacts:
     """Of a voice. consent: whether it is told who agreed."""
     return VoiceFacts(
         name=voice.name,
@@ -102,6 +117,7 @@ def voice_facts(voice: LibraryVoice, *, consent: bool, deletable: bool) -> Voice
         consent=voice.consent if consent else "",
         description=voice.description,
         tags=list(voice.tags),
+        aliases=aliases_of(kept, voice),
         recordings=len(voice.references),
         deletable=deletable,
     )
@@ -257,6 +273,7 @@ class PresetFacts(BaseModel):
     progress: float = Field(description="0 to 1.")
     message: str = Field(default="", description="Why it failed.")
     speech_s: float = Field(default=0.0, description="Seconds of speech that were found.")
+    notices: list[str] = Field(default=[], description="What is doubtful: recordings of others, which were left out.")
     training: dict[str, JsonValue] | None = Field(default=None, description="What a remote worker has told.")
     created: datetime
     updated: datetime

@@ -222,11 +222,12 @@ class Presets:
                 await self._at_work(id_, owner, progress=round(number / (len(document["uploads"]) + 1), 3))
                 file = await brought(self._services, await self._uploads.get(upload), Path(scratch) / str(number))
                 heard.append(await anyio.to_thread.run_sync(_heard, file, abandon_on_cancel=True))
-            speech_s = sum(one.quality.figures.speech_s for one in heard)
             await self._at_work(id_, owner, progress=round(len(heard) / (len(heard) + 1), 3))
-            folder = await anyio.to_thread.run_sync(_voice, Path(scratch) / "voices", document, heard)
+            own, notices = _of_one_person(heard)
+            folder = await anyio.to_thread.run_sync(_voice, Path(scratch) / "voices", document, own, notices)
             voice = [await self._kept(owner, file) for file in sorted(folder.iterdir())]
-        return {"state": "READY", "message": "", "voice": voice, "speech_s": round(speech_s, 1)}
+        speech_s = round(sum(one.quality.figures.speech_s for one in own), 1)
+        return {"state": "READY", "message": "", "voice": voice, "speech_s": speech_s, "notices": notices}
 
     async def _kept(self, owner: str, file: Path) -> dict[str, str]:
         async def whole() -> AsyncIterator[bytes]:
@@ -256,12 +257,23 @@ def _heard(file: Path) -> Heard:
     return replace(one, sound=replace(one.sound, samples=one.sound.samples[:, : round(KEPT_S * one.sound.rate_hz)].copy()))
 
 
-def _voice(home: Path, document: Mapping[str, Any], heard: Sequence[Heard]) -> Path:
+def _of_one_person(heard: Sequence[Heard]) -> tuple[list[Heard], list[str]]:
+    """The recordings of the one who speaks most in them, and what there is to say of the others and of doubtful ones."""
+    from polydub import aloud
+    from polydub.voices import quality
+
+    others = quality.strangers([one.quality for one in heard])
+    own = [one for n, one in enumerate(heard) if n not in others]
+    told = [f"{one.path.name}: {finding.text}" for one in own for finding in one.quality.findings if finding.code == "several"]
+    return own, [*told, *(f"{notice.text}: left out" for notice in aloud.strangers(heard))]
+
+
+def _voice(home: Path, document: Mapping[str, Any], heard: Sequence[Heard], notices: Sequence[str]) -> Path:
     """The folder of the voice in a library of its own. Raises: BadInput where there is too little speech."""
     speech_s = sum(one.quality.figures.speech_s for one in heard)
     if speech_s < LEAST_S:
-        text = f"{speech_s:.0f} s of speech are too few for a preset: it needs {LEAST_S:.0f} s or more"
-        raise BadInput(text, "send more recordings")
+        text = f"{speech_s:.0f} s of speech are too few for a preset: it needs {LEAST_S:.0f} s or more of one person"
+        raise BadInput("; ".join([text, *notices]), "send more recordings")
     consent = keeping.dated(document["consent"].strip())
     entry = keeping.Entry(document["name"], document["language"], document["licence"], consent, None, document["description"])
     best = sorted(heard, key=lambda one: one.quality.score, reverse=True)[:BEST]

@@ -29,6 +29,17 @@ class About(TypedDict, total=False):
     transcripts: Sequence[str]
 
 
+class Otherwise(TypedDict, total=False):
+    """What is told otherwise of a voice: see `About`. aliases: all that the voice is to have."""
+
+    language: str
+    licence: str
+    consent: str
+    description: str
+    tags: Sequence[str]
+    aliases: Sequence[str]
+
+
 def open_library(folder: str | Path | None = None) -> Library:
     """All voices that are kept; `find` looks for one by name, part of a name or alias. Raises: BadInput for damaged aliases."""
     from polydub.voices import library
@@ -90,6 +101,13 @@ def remove(name: str, folder: str | Path | None = None) -> int:
     if not shelf.has(name):
         raise shelf.unknown(name)
     return keeping.remove(shelf.folder, shelf.find(name))
+
+
+def change(name: str, folder: str | Path | None = None, **changes: Unpack[Otherwise]) -> LibraryVoice:
+    """Tells something else of a voice; what is left out stays, and so do its name and recordings. Raises: BadSettings."""
+    from polydub.voices import changing
+
+    return changing.change(_home(folder), name, changing.Changes(**changes))
 
 
 def set_alias(alias: str, name: str | None, folder: str | Path | None = None) -> Mapping[str, str]:

@@ -99,7 +99,7 @@ def add(folder: Path, entry: Entry, recordings: Sequence[Recorded]) -> LibraryVo
     from polydub.media.flac import write_flac
 
     proof, shown = _proof(entry.consent_file)
-    with _held(folder):
+    with held(folder):
         name = check_free(folder, entry.name)
         with _new_folder(folder) as made:
             rows: list[manifest.Recording] = []
@@ -144,7 +144,7 @@ def dated(consent: str) -> str:
 
 def remove(folder: Path, voice: LibraryVoice) -> int:
     """Deletes a voice with its recordings, and aliases that lead to it. Returns the bytes freed. Raises: StoreError."""
-    with _held(folder):
+    with held(folder):
         paths = [p for p in voice.folder.rglob("*") if p.is_file()] if voice.folder else [r.path for r in voice.references]
         if voice.folder is None:
             paths += [p.with_suffix(".txt") for p in paths if p.with_suffix(".txt").is_file()]
@@ -159,12 +159,12 @@ def remove(folder: Path, voice: LibraryVoice) -> int:
         kept = library.read(folder)
         if not kept.by_default:
             gone = {folded(voice.name), folded(voice.origin)}
-            left = {alias: name for alias, name in kept.aliases.items() if folded(_end(kept, alias)) not in gone}
+            left = {alias: name for alias, name in kept.aliases.items() if folded(end_of(kept, alias)) not in gone}
             project.write(folder / library.ALIASES, library.written_aliases(left))
     return freed
 
 
-def _end(kept: library.Library, alias: str) -> str:
+def end_of(kept: library.Library, alias: str) -> str:
     """Where an alias leads; itself where it leads round."""
     try:
         return kept.leads_to(alias)
@@ -179,7 +179,7 @@ def set_alias(folder: Path, alias: str, name: str | None, *, engines: bool = Fal
     round or to nothing.
     """
     tidy = manifest.checked_name(alias)
-    with _held(folder):
+    with held(folder):
         kept = library.read(folder)
         aliases = {old: to for old, to in kept.aliases.items() if folded(old) != folded(tidy)}
         if name is None:
@@ -237,7 +237,7 @@ def _taken_over(folder: Path, voice: LibraryVoice, refused: dict[str, str]) -> b
     try:
         for reference in voice.references:
             check_recording(reference.path)
-        with _held(folder):
+        with held(folder):
             check_free(folder, voice.name)
             if voice.folder is not None:
                 with _new_folder(folder) as made:
@@ -256,7 +256,7 @@ def _taken_over(folder: Path, voice: LibraryVoice, refused: dict[str, str]) -> b
 
 def _join_aliases(folder: Path, more: Mapping[str, str]) -> None:
     """Aliases of an import whose names are free."""
-    with _held(folder):
+    with held(folder):
         kept = library.read(folder)
         own = {} if kept.by_default else dict(kept.aliases)
         free = {alias: name for alias, name in more.items() if folded(alias) not in map(folded, own)}
@@ -381,7 +381,7 @@ def _put(made: Path, place: Path) -> None:
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Generator[None]:
+def held(folder: Path) -> Generator[None]:
     """Lets one process after the other change the library, and sweeps what a killed one left."""
     with project.flocked(folder / ".lock"):
         project.sweep(folder)

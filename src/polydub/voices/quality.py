@@ -11,19 +11,19 @@ The bounds were set on real recordings (VibeVoice's, LibriSpeech, LJSpeech, AMI,
 | 110 of these and others cut off at 0.7 of the peak | | 0.0006 in the median | | | |
 | the same as on a telephone, with an echo of 0.6 s | | | 4 kHz | 0.40-0.43 s | |
 
-That there is more than one voice is told in 6 of 10 recordings of 12 s with two speakers, and wrongly in none of 40, by the
-fingerprint that needs no weights; two who speak at once are not told. Importing this costs nothing; numpy comes with a call.
+Whether it is one person is told by `people`. Importing this costs nothing; numpy comes with a call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from polydub.engines.base import SpeakerEncoder, SpeechDetector
 from polydub.types import HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Samples, Span, seconds
+from polydub.voices import people
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,9 +41,6 @@ ECHO_S = 0.33  # decay: dry recordings 0.11 to 0.25 s, an echo of 0.6 s comes ou
 QUIET_LUFS = -40.0
 OFFSET = 0.05  # mean / RMS
 PAUSES = 0.6  # share of the recording
-APART = 2  # windows that a second voice needs, and FEW of all of them
-FEW = 0.15
-WINDOW_S, HOP_S, LEAST_S = 1.6, 0.4, 0.8  # of one voiceprint
 _FRAME_S = 0.032
 _NEAR = 2  # frames around speech that are no pause
 _ENOUGH = 10  # frames of pause by which noise is measured
@@ -85,11 +82,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What to think of a recording. Attributes: score: 0.0 (useless) to 1.0, for choosing among several."""
+    """What to think of a recording. Attributes: score: 0.0 (useless) to 1.0, for choosing among several. likeness: None where
+    nobody listened, or to hardly anything."""
 
     figures: Figures
     findings: tuple[Finding, ...]
     score: float
+    likeness: people.Likeness | None = None
 
     @property
     def hopeless(self) -> bool:
@@ -124,13 +123,27 @@ def judged(sound: Audio, speech: Sequence[Span], ear: Ear | None = None) -> Qual
 
     Empty and silent sound is hopeless. The same sound gives the same figures.
     """
-    figures = measured(sound, speech, ear)
+    rows = people.voiceprints(sound, speech, ear.encoder) if ear else None
+    figures = _measured(sound, speech)
+    likeness = None
+    if ear and rows is not None:
+        figures = replace(figures, apart=round(people.apart(rows, ear.encoder.calibration), 3), told_by=ear.name)
+        likeness = people.likeness(rows, ear.encoder.calibration)
     findings = tuple(_findings(figures, ear))
-    return Quality(figures, findings, _score(figures, findings))
+    return Quality(figures, findings, _score(figures, findings), likeness)
 
 
-def measured(sound: Audio, speech: Sequence[Span], ear: Ear | None = None) -> Figures:
-    """The figures alone."""
+def strangers(told: Sequence[Quality]) -> tuple[int, ...]:
+    """Which of several recordings, heard by the same ear, sound like somebody else than the one who speaks most in them."""
+    known = [(n, one, one.likeness) for n, one in enumerate(told) if one.likeness]
+    alike = [[n for n, _, other in known if mine.apart(other) <= mine.bound] for _, _, mine in known]
+    speech_s = [sum(told[n].figures.speech_s for n in group) for group in alike]
+    most = alike[speech_s.index(max(speech_s))] if known else []
+    return tuple(n for n, _, _ in known if n not in most)
+
+
+def _measured(sound: Audio, speech: Sequence[Span]) -> Figures:
+    """All but `apart`."""
     import numpy as np
 
     from polydub.audio import loudness, perspective, signal
@@ -144,7 +157,6 @@ def measured(sound: Audio, speech: Sequence[Span], ear: Ear | None = None) -> Fi
     heard = signal.resample(sound.samples, sound.rate_hz, HEAR_HZ)
     power = _powers(heard[0])
     inside, pause = _where(speech, len(power))
-    apart = _apart(Audio(heard, HEAR_HZ), speech, ear) if ear else 0.0
     return Figures(
         seconds(sound.duration),
         spoken_s,
@@ -155,8 +167,6 @@ def measured(sound: Audio, speech: Sequence[Span], ear: Ear | None = None) -> Fi
         round(_offset(mono), 4),
         round(_bandwidth_hz(mono, sound.rate_hz)),
         perspective.decay(wide),
-        round(apart, 3),
-        ear.name if ear else "",
     )
 
 
@@ -235,37 +245,6 @@ def _bandwidth_hz(mono: Samples, rate_hz: int) -> float:
     return float(edges[reached[-1] + 1]) if len(reached) else 0.0
 
 
-def _apart(heard: Audio, speech: Sequence[Span], ear: Ear) -> float:
-    """How far apart the two most different voices are: mean voiceprints of the two largest groups of windows.
-
-    0.0 where nothing can be parted so that both groups hold APART windows and FEW of all.
-    """
-    import numpy as np
-
-    from polydub.audio import IMPORTING, clusters
-
-    windows = [w for s in speech for w in clusters.windows(s, WINDOW_S, HOP_S) if w.end - w.start >= LEAST_S]
-    if len(windows) < 2 * APART:
-        return 0.0
-    with IMPORTING:
-        from scipy.cluster.hierarchy import fcluster, linkage  # pyright: ignore[reportMissingTypeStubs]
-        from scipy.spatial.distance import squareform
-
-    rows = ear.encoder.embed(heard, windows)
-    distances = np.clip(1 - rows @ rows.T, 0, None).astype(np.float64)
-    np.fill_diagonal(distances, 0)
-    tree = linkage(squareform((distances + distances.T) / 2, checks=False), "average")
-    found = 0.0
-    for groups in range(2, 6):  # a single odd window may be the first to be parted from the rest
-        labels = fcluster(tree, groups, "maxclust")
-        sizes = np.bincount(labels)
-        one, other = np.argsort(-sizes, kind="stable")[:2]
-        if sizes[other] >= max(APART, FEW * len(rows)):
-            first, second = clusters.unit(np.stack([rows[labels == one].mean(axis=0), rows[labels == other].mean(axis=0)]))
-            found = max(found, float(1 - first @ second))
-    return found
-
-
 def _findings(f: Figures, ear: Ear | None) -> Iterator[Finding]:
     yield from _length(f)
     if not f.speech_s:
@@ -282,8 +261,9 @@ def _findings(f: Figures, ear: Ear | None) -> Iterator[Finding]:
         yield Finding("narrow", "warning", f"nothing is heard above {f.bandwidth_hz / 1000:.1f} kHz, as on a telephone")
     if f.decay_s > ECHO_S and f.snr_db >= NOISY_DB:  # noise fills the pauses as an echo does
         yield Finding("echo", "warning", f"the room echoes (it dies away in {f.decay_s:.1f} s): a clone will have it too")
-    if ear and f.apart > ear.encoder.calibration.same:
-        yield Finding("several", "warning", f"it sounds like more than one person (told by {ear.name})")
+    if ear and f.apart > people.APART * ear.encoder.calibration.merge:
+        much = "bad" if f.apart > people.FAR_APART * ear.encoder.calibration.merge else "warning"
+        yield Finding("several", much, f"it sounds like more than one person (told by {ear.name})")
 
 
 def _length(f: Figures) -> Iterator[Finding]:

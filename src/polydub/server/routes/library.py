@@ -26,6 +26,7 @@ from polydub.server.library_facts import (
     Homes,
     VoiceFacts,
     VoiceList,
+    VoicePatch,
     VoiceWish,
     character_facts,
     checked,
@@ -44,7 +45,7 @@ from polydub.server.uploads import Uploads
 from polydub.text.glossary import parse_glossary
 from polydub.voices.book import Book, Character
 from polydub.voices.bookkeeping import forgotten, renamed
-from polydub.voices.library import LibraryVoice
+from polydub.voices.library import Library, LibraryVoice
 from polydub.voices.manifest import folded
 
 router = APIRouter(tags=["voices"])
@@ -70,7 +71,7 @@ async def list_voices(who: Viewer, house: House, home: Home) -> VoiceList:
     """Of the library. Engines have voices of their own besides."""
     shelf = await anyio.to_thread.run_sync(voices.open_library, home.voices)
     owners = {id_: owner for id_, owner, _ in await house.records.list(VOICE, limit=100_000)}
-    told = [_told(who, voice, owners.get(_voice_id(voice.name), "")) for voice in shelf.voices]
+    told = [_told(who, shelf, voice, owners.get(_voice_id(voice.name), "")) for voice in shelf.voices]
     return VoiceList(voices=told, aliases=dict(shelf.aliases), damaged=sorted(shelf.damaged))
 
 
@@ -93,36 +94,56 @@ async def add_voice(wish: VoiceWish, request: Request, who: Editor, uploads: Inc
         with nameless(files):
             kept = await anyio.to_thread.run_sync(lambda: voices.add(wish.name, files, home.voices, force=wish.force, **about))
     await house.records.put(VOICE, _voice_id(kept.name), who.user.id, {"name": kept.name})
-    return voice_facts(kept, consent=True, deletable=True)
+    return await _one(house, who, home, kept.name)
 
 
 @router.get("/api/voices/{name}", summary="One voice", responses=_errors(404))
 async def get_voice(name: str, who: Viewer, house: House, home: Home) -> VoiceFacts:
     """By its name in full, whatever the case."""
+    return await _one(house, who, home, name)
+
+
+async def _one(house: Services, who: Principal, home: Homes, name: str) -> VoiceFacts:
     shelf = await anyio.to_thread.run_sync(voices.open_library, home.voices)
     if not shelf.has(name):
         raise not_found("voice")
     voice = shelf.find(name)
     found = await house.records.get(VOICE, _voice_id(voice.name))
-    return _told(who, voice, found[0] if found else "")
+    return _told(who, shelf, voice, found[0] if found else "")
 
 
-def _told(who: Principal, voice: LibraryVoice, owner: str) -> VoiceFacts:
+def _told(who: Principal, shelf: Library, voice: LibraryVoice, owner: str) -> VoiceFacts:
     """`owner`: who added it."""
-    return voice_facts(voice, consent=may(who, "editor"), deletable=may(who, "admin") or owner == who.user.id)
+    return voice_facts(shelf, voice, consent=may(who, "editor"), deletable=may(who, "admin") or owner == who.user.id)
+
+
+@router.patch("/api/voices/{name}", summary="Change a voice", responses=_errors(404, 422))
+async def change_voice(name: str, wish: VoicePatch, who: Editor, house: House, home: Home) -> VoiceFacts:
+    """What is told of it, and its aliases. Those who added it, and admins."""
+    voice = await _own_voice(house, who, home, name)
+    changes = voices.Otherwise(**wish.model_dump(exclude_none=True))
+    await anyio.to_thread.run_sync(lambda: voices.change(voice.name, home.voices, **changes))
+    return await _one(house, who, home, voice.name)
 
 
 @router.delete("/api/voices/{name}", status_code=204, summary="Delete a voice", responses=_errors(404))
 async def delete_voice(name: str, who: Editor, house: House, home: Home) -> None:
     """With its recordings, for good. Those who added it, and admins."""
+    voice = await _own_voice(house, who, home, name)
+    await anyio.to_thread.run_sync(voices.remove, voice.name, home.voices)
+    await house.records.drop(VOICE, _voice_id(voice.name))
+
+
+async def _own_voice(house: Services, who: Principal, home: Homes, name: str) -> LibraryVoice:
+    """A voice that somebody may change. Raises: Problem 403, 404."""
     shelf = await anyio.to_thread.run_sync(voices.open_library, home.voices)
     if not shelf.has(name):
         raise not_found("voice")
-    found = await house.records.get(VOICE, _voice_id(name))
+    voice = shelf.find(name)
+    found = await house.records.get(VOICE, _voice_id(voice.name))
     if not may(who, "admin") and (found is None or found[0] != who.user.id):
-        raise forbidden("a voice is deleted by who added it, or an admin", "not_yours")
-    await anyio.to_thread.run_sync(voices.remove, name, home.voices)
-    await house.records.drop(VOICE, _voice_id(name))
+        raise forbidden("a voice is changed and deleted by who added it, or an admin", "not_yours")
+    return voice
 
 
 def _voice_id(name: str) -> str:
@@ -267,6 +288,8 @@ async def add_character(wish: CharacterWish, who: Editor, house: House, uploads:
             home.characters.read()  # whether it can be read is told before anything takes long
             loaded = config.load_from_process({"output": scratch, "store": f"{scratch}/store", "download": "no"})
             heard = portraying.heard(files, loaded, Ears(), wish.speaker)
+            for error in heard.refused.values():
+                raise error
             with home.characters.changing() as draft:
                 return character_facts(heard.into(draft, wish.name))
 
