@@ -7,12 +7,13 @@ import json
 import zipfile
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
-from speech_room import Served, served, talk_wav, waits_for
+from speech_room import Served, TriedHouse, served, talk_wav, waits_for
 
 from polydub.server.storage import LocalStorage
 
@@ -125,3 +126,17 @@ def test_parts_of_others_and_other_names_are_not_there(client: httpx.Client) -> 
 def test_an_engine_without_stems_says_so(client: httpx.Client) -> None:
     told = client.post("/api/separate", data={"stems": "all", "model": "mask"}, files={"file": talk_wav(*TALK)})
     assert (told.status_code, told.json()["error"]["code"]) == (400, "stems_unsupported")
+
+
+def test_requests_of_one_moment_share_engines_and_what_is_told_of_them(tmp_path: Path) -> None:
+    house = TriedHouse(tmp_path)
+    told: list[tuple[list[str], list[str]]] = []
+    for wants in ({"asr": "en", "vad": "und"}, {"asr": "en", "vad": "und"}, {"asr": "en"}):
+        with house.run() as run:
+            assert house.choose(run, "asr", "whisper-1", wants) is run.tools["asr"]
+            told.append((sorted(run.tools), [notice.code for notice in run.notices]))
+    house.close()
+    assert told[0] == told[1]
+    assert "substitute" in told[0][1]
+    assert told[0][0] == ["asr", "vad"]
+    assert told[2][0] == ["asr"]

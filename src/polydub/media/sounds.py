@@ -113,6 +113,7 @@ class Flowing:
             self._stream = cast("AudioStream", added)
             if bits:
                 self._stream.bit_rate = bits
+            self._stream.codec_context.open()  # a millisecond, which the first sound would wait for
             return
         self._head = wav_head(self.rate_hz) if form == "wav" else b""
         if self.rate_hz != rate_hz:

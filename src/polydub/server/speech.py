@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,12 +18,13 @@ from polydub.aloud import Names
 from polydub.choosing import Chooser
 from polydub.engines.base import Kind
 from polydub.engines.pool import EnginePool, Tool
-from polydub.errors import BadEngineOutput, BadInput, BadSettings, PolydubError
+from polydub.errors import BadInput, BadSettings, PolydubError
 from polydub.media.sounds import Flowing
 from polydub.runner import How, Run, engine_at_work
 from polydub.server import catalogue
 from polydub.server.desk import Desk, Flow, Heads, Turns
 from polydub.server.problems import Problem
+from polydub.server.sounding import Clock, check, shaped
 from polydub.server.wording import script_language, sentences
 from polydub.store import Store
 from polydub.types import Audio, Notice, Part, Progress, Voice
@@ -33,11 +35,9 @@ if TYPE_CHECKING:
     from polydub.config import Loaded
 
 SPEEDS = (0.25, 4.0)
+CHOSEN_S, CHOICES = 1.0, 100  # how long a choice of engines holds for other requests, and of how many
 SLICES_S = (0.1, 0.5)  # of sound that are encoded at once, first and later: some leave before all of a sentence is encoded
 ENGINE_RATES = (0.5, 2.0)  # what engines are asked for; the stretcher does the rest
-LEAST_SHARE = 0.1  # of the expected length of the first piece; less is no speech
-EXPECTED_S = 0.8  # of texts that are expected to be shorter nothing is expected
-SLOWEST_S = 0.6  # that a letter takes at most (an ideograph); sound of such a share is not looked at any closer
 _LATIN = "en"
 
 
@@ -92,9 +92,13 @@ class House:
         self._encoders = Turns(self.cores), Turns(max(1, self.cores // 2))  # first sounds; later ones must not keep them back
         self._queue, self._desks, self._lock, self._heads = queue, dict[str, Desk](), Lock(), Heads()
         self._listed: dict[tuple[str, str], tuple[Voice, ...]] = {}
+        self._chosen: dict[tuple[object, ...], tuple[float, dict[Kind, Tool], tuple[Notice, ...]]] = {}
+        self._rates: dict[str, int] = {}  # of engines' sound, as they gave it last
+        self._opening = ThreadPoolExecutor(self.cores, "polydub-encoder")
 
     def close(self) -> None:
         """Unloads everything."""
+        self._opening.shutdown(cancel_futures=True)
         if self._owns:
             self.pool.close()
         self.store.close()
@@ -129,9 +133,18 @@ class House:
         """
         from polydub import config
 
+        asked = kind, model, *sorted(wants.items())
+        until, tools, notices = self._chosen.get(asked, (0.0, {}, ()))
+        if until > time.monotonic():  # who asks at one moment shares the answer
+            run.tools.update(tools)
+            run.note(*notices)
+            return run.tools[kind]
         named = {config.CHOICES[kind]: catalogue.asked(kind, model, self.loaded)}
         settings = self.loaded.settings.model_copy(update=named)
         Chooser(replace(self.loaded, settings=settings), {})(run, wants)
+        if len(self._chosen) >= CHOICES:
+            self._chosen.clear()
+        self._chosen[asked] = time.monotonic() + CHOSEN_S, dict(run.tools), run.notices
         return run.tools[kind]
 
     def desk(self, tool: Tool) -> Desk:
@@ -236,9 +249,13 @@ class House:
 
     def _encode(self, tool: Tool, whole: Part, form: str, flow: Flow[Piece]) -> None:
         encoder, length, due = None, 0.0, time.monotonic()
+        likely_hz = self._rates.get(named(tool), 0)
+        opening = self._opening.submit(Flowing, form, likely_hz) if likely_hz else None  # while the engine speaks
         with engine_at_work(tool, "speak"), closing(self._sounds(tool, whole, flow)) as sounds:
             for audio in sounds:
-                encoder = encoder or Flowing(form, audio.rate_hz)
+                if encoder is None:
+                    encoder = opening.result() if opening and audio.rate_hz == likely_hz else Flowing(form, audio.rate_hz)
+                    self._rates[named(tool)] = audio.rate_hz
                 at = 0
                 while at < audio.samples.shape[1]:
                     cut = audio.samples[:, at : at + round(SLICES_S[length > 0] * audio.rate_hz)]
@@ -259,7 +276,7 @@ class House:
 
         On an accelerator, where another engine may want the place in between, all of a text is one turn.
         """
-        desk, clock = self.desk(tool), _Clock()
+        desk, clock = self.desk(tool), Clock()
         together = tool.device != "cpu"
         flows = "stream" in tool.engine.info.features
         with ExitStack() as held:
@@ -291,41 +308,13 @@ class House:
             for audio in sounds:
                 if audio.samples.shape[1]:
                     if first and "stream" not in features:
-                        _check(audio, asked)
+                        check(audio, asked)
                     first = False
-                    yield _shaped(audio, part.voice, left)
+                    yield shaped(audio, part.voice, left)
                 flow.check()
 
     def _references(self, voice: Voice) -> list[Audio]:
         return [_reference(str(self.store.path(artifact))) for artifact in voice.references]
-
-
-class _Clock:
-    """When the sound that somebody hears runs out, as far as it has been made."""
-
-    def __init__(self) -> None:
-        self._began, self._sent_s, self._rate_hz = time.monotonic(), 0.0, 0
-
-    @property
-    def due(self) -> float:
-        """By `time.monotonic`: at once for who has heard nothing yet."""
-        return self._began + self._sent_s
-
-    def counted(self, sounds: Iterable[Audio]) -> Iterator[Audio]:
-        """The sound of one text, with a short silence before it unless it is the first. Raises: BadEngineOutput."""
-        import numpy as np
-
-        from polydub.text.chunks import PAUSE_S
-
-        for number, audio in enumerate(sounds):
-            if self._rate_hz not in (0, audio.rate_hz):
-                raise BadEngineOutput("the speech engine changed its sample rate", "choose another engine")
-            if not self._sent_s:
-                self._began = time.monotonic()
-            elif not number:
-                yield Audio(np.zeros((1, round(PAUSE_S * audio.rate_hz)), np.float32), audio.rate_hz)
-            self._rate_hz, self._sent_s = audio.rate_hz, self._sent_s + audio.duration
-            yield audio
 
 
 def _nobody(progress: Progress) -> None:
@@ -354,43 +343,6 @@ def _tag(language: str) -> str:
         return languages.parse(language)
     except PolydubError as error:
         raise Problem(400, "language_not_found", error.message, hint=error.hint, param="language") from error
-
-
-def _check(audio: Audio, part: Part) -> None:
-    """Raises: BadEngineOutput for what cannot be the speech that was asked for, such as 46 ms for a sentence."""
-    import numpy as np
-
-    if not np.isfinite(audio.samples).all():
-        raise BadEngineOutput("the speech engine gave sound that is not finite", "try another voice or engine")
-    if audio.duration * part.rate >= LEAST_SHARE * SLOWEST_S * len(part.text):
-        return
-    from polydub.text import durations
-
-    expected_s = durations.predict(durations.prior(part.language), part.text, part.language) / part.rate
-    if expected_s > EXPECTED_S and audio.duration < LEAST_SHARE * expected_s:
-        text = f"the speech engine gave {audio.duration:.2f} s of sound for {len(part.text)} characters"
-        raise BadEngineOutput(text, "try again, or another voice or engine")
-
-
-def _shaped(audio: Audio, voice: Voice, rate: float) -> Audio:
-    """Mono, through the equaliser of a matched voice, at a rate that the engine itself does not speak at."""
-    import numpy as np
-
-    samples, rate_hz = audio.samples, audio.rate_hz
-    if samples.shape[0] > 1:
-        samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)
-    if voice.tone:
-        from polydub.audio import match
-
-        samples = match.toned(samples, rate_hz, voice.tone)
-    if rate != 1:
-        from polydub.audio.signal import resample
-        from polydub.audio.stretch import stretch
-        from polydub.types import RATE_HZ
-
-        wide = resample(samples, rate_hz, RATE_HZ)
-        samples, rate_hz = stretch(wide, round(wide.shape[1] / rate)), RATE_HZ
-    return Audio(samples, rate_hz)
 
 
 def _unheeded(said: Utterance, notices: tuple[Notice, ...]) -> tuple[Notice, ...]:
