@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from polydub import edits, overlay, spoken
+from polydub.acting import tones_of
 from polydub.edits import Edits, Lock, Version
 from polydub.pipeline import Result
 from polydub.runner import Run
 from polydub.spoken import Spoken, SpokenFilm
-from polydub.types import Line, Phrase, Placement, Span, seconds
+from polydub.types import PLAIN, Line, Phrase, Placement, Span, seconds
 
 
 def begun(run: Run, folder: Path, language: str) -> None:
@@ -73,6 +74,8 @@ def spoken_film(run: Run, result: Result) -> SpokenFilm:
         written=laid.written if laid else footage.lines,
         lines=lines,
         marks={x.id: mark for x in own.values() if run.book and (mark := overlay.mark(run.book, x))},
+        tones={x.id: marks for x in own.values() if (marks := tones_of(x, footage.listened.given.marks))},
+        manners={x.id: x.expression for x in footage.lines if x.expression != PLAIN},
     )
 
 

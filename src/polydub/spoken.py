@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from polydub.errors import BadInput, StoreError
 from polydub.project import write
-from polydub.types import Artifact, Line, Phrase, Placement, Span, Take
+from polydub.types import Artifact, Expression, Line, Phrase, Placement, Span, Take
 
 _NAME = re.compile("[0-9a-f]{64}")
 
@@ -67,7 +67,8 @@ class SpokenFilm(Part):
 
     Attributes: revision: of the edits that it was made with. next_id: as in `Edits`. film_s: length of the film as given.
     written: the lines before anything that a person had set. lines: those that say something, by id. marks: what stands for all
-    that a person had set of a line, where that was anything.
+    that a person had set of a line, where that was anything. tones: names of marks such as [angry] that lines have, whether or
+    not they counted. manners: how lines are said, where that is not plainly.
     """
 
     revision: int
@@ -76,6 +77,8 @@ class SpokenFilm(Part):
     written: tuple[Line, ...]
     lines: Mapping[str, Spoken]
     marks: Mapping[str, str] = Field(default_factory=dict[str, str])
+    tones: Mapping[str, tuple[str, ...]] = Field(default_factory=dict[str, tuple[str, ...]])
+    manners: Mapping[str, Expression] = Field(default_factory=dict[str, Expression])
 
 
 def read_spoken(folder: Path, language: str) -> SpokenFilm | None:

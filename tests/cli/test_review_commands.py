@@ -291,6 +291,31 @@ def test_a_line_shows_everything_about_itself(polydub: Call, talk: Path) -> None
     assert facts["changed"]["text"] == ["Hasta pronto.", "Hasta luego."]
 
 
+def test_a_line_shows_its_marks_and_what_became_of_them(polydub: Call, talk: Path) -> None:
+    assert polydub("review", "talk", "edit", "1", "[angry] Hola [pause] a todos.").status == 0
+    shown = polydub("review", "talk", "show", "1").out
+    assert "marks:   angry, pause (not heeded: dub with --expressive text)\n" in shown
+    told = polydub("review", "talk", "show", "1", "--json").json
+    assert (told["marks"], told["spoken_as"]) == (["angry", "pause"], None)
+    assert polydub("review", "talk", "show", "2", "--json").json["marks"] == []
+
+
+def test_marks_of_a_given_translation_are_shown_with_how_they_were_said(
+    polydub: Call, clip: Callable[..., Path], tmp_path: Path
+) -> None:
+    media = clip("acted", seconds=2.0)
+    (tmp_path / "acted.es.srt").write_text(TARGET.replace("Hola", "[whisper] Hola"))
+    (tmp_path / "acted.en.srt").write_text(SOURCE)
+    texts = ("--transcript", tmp_path / "acted.en.srt", "--translation", tmp_path / "acted.es.srt")
+    assert polydub("dub", media, "--to", "es", "--expressive", "text", *texts, *FAKES).status == 0
+    told = polydub("review", "acted", "show", "1", "--json").json
+    assert told["marks"] == ["whispering"]
+    assert told["spoken_as"]["emotion"] == "whispering"
+    shown = polydub("review", "acted", "show", "1").out
+    assert "marks:     whispering\n" in shown
+    assert "said with: rate 0.98, energy -3.5 dB, pitch range 0.806, whispering\n" in shown
+
+
 def test_changes_are_shown_undone_and_done_again(polydub: Call, talk: Path) -> None:
     polydub("review", "talk", "edit", "1", "Uno.", "--no-render")
     polydub("review", "talk", "edit", "2", "Dos.", "--no-render")

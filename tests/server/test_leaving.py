@@ -75,7 +75,7 @@ def test_a_worker_whose_database_is_gone_says_so_and_ends(processes: Processes, 
     until(lambda: "working on" in said.read_text(), worker, said)
     cluster.stop()
     try:
-        until(lambda: "could not do its round" in said.read_text(), worker, said)
+        until(lambda: "does not answer" in said.read_text(), worker, said)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(ENDS_S) == 0
     finally:
@@ -101,7 +101,7 @@ def test_who_loses_the_database_waits_for_it_and_goes_on(processes: Processes, c
     cluster.stop()
     try:
         until(lambda: client.get("/readyz").status_code == 503, server, said)
-        until(lambda: "could not do its round" in said.read_text(), worker, said)
+        until(lambda: "does not answer" in said.read_text(), worker, said)
     finally:
         cluster.start()
     until(lambda: client.get("/readyz").status_code == 200, server, said)

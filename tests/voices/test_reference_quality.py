@@ -196,6 +196,16 @@ def test_a_recording_of_somebody_else_is_told_among_several(people: dict[str, li
     assert quality.strangers([one[0], *other]) == (0,)
 
 
+def test_a_recording_is_surely_of_another_person_where_no_microphone_can_be_the_reason() -> None:
+    def heard(angle: float) -> Quality:
+        likeness = Likeness((float(np.cos(angle)), float(np.sin(angle))), bound=0.3, sure=0.6)
+        return Quality(Figures(10.0, 8.0, 40.0, 0.0, -20.0, -3.0, 0.0, 8000.0, 0.1), (), 1.0, likeness)
+
+    told = [heard(0.0), heard(0.2), heard(1.0), heard(1.6)]
+    assert quality.strangers(told) == (2, 3)
+    assert quality.strangers(told, sure=True) == (3,)
+
+
 def test_a_woman_and_a_man_after_one_another_are_refused(shared_data: Path) -> None:
     carter, mary = (heard(shared_data / f"media/voices/en-{name}.wav")[0] for name in ("Carter_man", "Mary_woman_bgm"))
     parts = [signal.resample(one.samples[:, : 10 * one.rate_hz], one.rate_hz, RATE_HZ) for one in (carter, mary)]

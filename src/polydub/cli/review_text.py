@@ -14,7 +14,8 @@ from polydub.review.comparing import Changed, TakeFacts
 from polydub.review.importing import Difference
 from polydub.review.reading import Row
 from polydub.review.rows import clock
-from polydub.types import PLAIN
+from polydub.text.tags import PAUSE
+from polydub.types import PLAIN, Expression
 
 _PLAIN_WIDTH = 80
 _STATUS = {"draft": "", "approved": "ok", "locked": "locked"}
@@ -85,9 +86,8 @@ def everything(row: Row, changed: Iterable[Changed], takes: Sequence[dict[str, A
     ]
     if row.said and row.said != row.text:
         facts.append(("said", f"{row.said} (in the last render)"))
-    plain = asdict(PLAIN)
-    manner = {name: value for name, value in asdict(row.expression).items() if value != plain[name]}
-    facts += [(name.replace("_", " "), value) for name, value in manner.items()]
+    facts += [(name.replace("_", " "), value) for name, value in _manner(row.expression).items()]
+    facts += _marks(row)
     if row.at is not None:
         facts.append(
             ("heard", f"{clock(round(row.at * 1000))}, {row.duration:.3f} s, rate {row.rate:.2f}, shift {row.shift:+.3f} s")
@@ -103,6 +103,29 @@ def everything(row: Row, changed: Iterable[Changed], takes: Sequence[dict[str, A
     facts += [("notice", text) for text in row.notices]
     wide = max(len(name) for name, _ in facts)
     return [f"{name + ':':<{wide + 1}} {output.clean(str(value))}" for name, value in facts]
+
+
+def _manner(expression: Expression) -> dict[str, Any]:
+    plain = asdict(PLAIN)
+    return {name: value for name, value in asdict(expression).items() if value != plain[name]}
+
+
+def _marks(row: Row) -> list[tuple[str, object]]:
+    """The marks of the text, and what became of them."""
+    told: list[tuple[str, object]] = []
+    if row.marks:
+        tones = any(mark != PAUSE for mark in row.marks)
+        unheeded = tones and row.at is not None and not row.pending and row.spoken_as is None
+        told.append(("marks", ", ".join(row.marks) + (" (not heeded: dub with --expressive text)" if unheeded else "")))
+    if row.spoken_as and row.spoken_as != row.expression and (manner := _manner(row.spoken_as)):
+        units = {"pitch": " semitones", "energy_db": " dB"}
+        said = [
+            f"{name.removesuffix('_db').replace('_', ' ')} {value}{units.get(name, '')}"
+            for name, value in manner.items()
+            if name != "emotion"
+        ]
+        told.append(("said with", ", ".join(said + [row.spoken_as.emotion] * bool(row.spoken_as.emotion))))
+    return told
 
 
 def take_line(take: dict[str, Any]) -> str:

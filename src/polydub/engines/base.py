@@ -130,7 +130,8 @@ class Calibration:
     Attributes: merge: average-linkage distance up to which clusters of 1.6-s windows are one speaker. centred: the same
     after half of the recording's mean was subtracted. switch: cost of a change of speaker from window to window, in
     cosines (plain, centred). same: distance up to which two embeddings of several seconds are one speaker. known: cosine
-    from which a speaker is taken for somebody heard in another film, and how far ahead of the next one.
+    from which a speaker is taken for somebody heard in another film, and how far ahead of the next one. other: distance of two
+    recordings of 12 s beyond which they are of two people, whatever their microphones and rooms; 2.0 = nobody can tell.
     """
 
     merge: float
@@ -138,6 +139,7 @@ class Calibration:
     switch: tuple[float, float]
     same: float
     known: tuple[float, float] = (0.75, 0.05)
+    other: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

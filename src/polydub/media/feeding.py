@@ -92,11 +92,13 @@ def pipe(descriptor: int) -> Read:
 class Feed:
     """Hands bytes on to a program, after a look at their head.
 
-    Attributes: descriptor: what the program reads; to be closed once it has been started.
+    Attributes: descriptor: what the program reads; to be closed once it has been started. handed: bytes so far. waits: for
+    bytes that have not come yet.
     """
 
     def __init__(self, read: Read) -> None:
         self._read, self._head, self._ended = read, b"", False
+        self.handed, self.waits = 0, False
         self.descriptor, self._out = os.pipe()
         self._thread = threading.Thread(target=self._hand_on, daemon=True, name="polydub-feed")
 
@@ -141,4 +143,6 @@ class Feed:
                 out.write(data)
                 if self._ended:
                     break
+                self.handed, self.waits = self.handed + len(data), True
                 data = self._read()
+                self.waits = False

@@ -23,6 +23,7 @@ from polydub.types import FRAME, RATE_HZ
 
 _ENTRIES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 _TIMES = (b"moof", b"traf", b"tfdt")
+_MOST_TICKS = 2**31 - 1  # a second, of the clock of an MP4 file
 _NO_PICTURES = {"skip_frame": "all"}  # opening a file decodes some to find out more of them: 30 ms, as much as all the rest
 
 
@@ -92,8 +93,10 @@ def stand_alone(data: bytes, path: Path) -> None:
 
     hints = [_NO_PICTURES for _ in inside(data, b"moov", b"trak")]
     with cast("Any", av).open(BytesIO(data), format="mp4", stream_options=hints) as film:
-        scale = lcm(*(stream.time_base.denominator for stream in film.streams))  # edit lists are exact
-        options = {"movflags": "+faststart", "movie_timescale": str(scale), "fflags": "+bitexact"}
+        scales = [stream.time_base.denominator for stream in film.streams]
+        exact = lcm(*scales)  # for edit lists; of odd ones it may be more than ffmpeg takes
+        scale = str(exact if exact <= _MOST_TICKS else max(scales))
+        options = {"movflags": "+faststart", "movie_timescale": scale, "fflags": "+bitexact"}
         with cast("Any", av).open(str(path), "w", format="mp4", options=options) as out:
             to = [_copied(stream, out) for stream in film.streams]
             for packet in film.demux():

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from polydub.errors import UnreadableMedia
+from polydub.errors import EngineFailed, UnreadableMedia
 from polydub.media.feeding import Feed
-from polydub.media.program import SAFE_INPUT, Child, Limits, on_film_clock
-from polydub.types import RATE_HZ, Samples, Source, Track, seconds
+from polydub.media.program import FORMATS, SAFE_INPUT, Child, Limits, on_film_clock
+from polydub.media.vigil import Vigil
+from polydub.types import RATE_HZ, Notice, Samples, Source, Track, seconds
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -33,7 +33,10 @@ class PicturePart:
 
 
 class Intake:
-    """One ffmpeg that reads a film once, no faster than its sound is taken. A context manager."""
+    """One ffmpeg that reads a film once, no faster than its sound is taken. A context manager.
+
+    Where it stands still on a damaged film, the film ends with what was read. Attributes: vigil: sees to that. taken: samples.
+    """
 
     def __init__(self, source: Source, track: Track, layout: str, folder: Path, came: Path | Feed) -> None:
         """`track`: the sound. `layout`: ffmpeg's name. `folder`: for the parts. `came`: from `safe_link`, or a feed."""
@@ -45,7 +48,8 @@ class Intake:
         opened = on_film_clock(came, source.start) if isinstance(came, Path) else _from_pipe(source.start)
         arguments = [*opened, *_sound(track, layout), *self._pictures()]
         self._child = Child(arguments, "reading", _ENDLESS, feed=self._feed.descriptor if self._feed else None)
-        self._given = 0
+        self._given, self.taken = 0, 0
+        self.vigil = Vigil(self._child.stop, self._sign)
         if self._feed:
             os.close(self._feed.descriptor)
             self._feed.start()
@@ -54,6 +58,7 @@ class Intake:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.vigil.close()
         if self._feed:
             self._feed.close()
         self._child.__exit__(None, None, None)
@@ -64,24 +69,43 @@ class Intake:
         return self._channels
 
     def read(self, frames: int) -> Samples:
-        """The next `frames` samples, (channels, frames); fewer only at the end of the sound."""
+        """The next `frames` samples, (channels, frames); fewer only at the end of the sound.
+
+        Raises: UnreadableMedia where ffmpeg stands still before the first of them.
+        """
         import numpy as np
 
         raw = np.empty((frames, self._channels), np.float32)
-        count = cast("BufferedReader", self._child.output).readinto(raw.data.cast("B")) // (4 * self._channels)
+        with self.vigil.waiting():
+            count = cast("BufferedReader", self._child.output).readinto(raw.data.cast("B")) // (4 * self._channels)
+        self.taken += count
+        if self.vigil.stopped and not self.taken:
+            text = "the film is damaged: ffmpeg stands still before the first sound of it"
+            raise UnreadableMedia(text, "check that it plays in a video player")
         return np.nan_to_num(np.ascontiguousarray(raw[:count].T), copy=False, posinf=0.0, neginf=0.0)
 
-    def drain(self) -> None:
-        """Reads to the end, so that all of the picture is there."""
+    def drain(self, samples: int | None) -> list[Notice]:
+        """Reads to the end, so that all of the picture is there. `samples`: of the film, None = nobody knew."""
         while self.read(RATE_HZ).shape[1]:
             pass
-        self.finish()
+        complaint = self.finish()
+        missing_s = (samples - self.taken) / RATE_HZ if samples else 0.0
+        if complaint and missing_s > 0.1:  # as `stages.listen` tells
+            return [Notice("sound-cut-short", f"the last {missing_s:.1f} s of the sound could not be decoded and are silent")]
+        if self.vigil.stopped:
+            text = f"the film could not be read beyond {self.taken / RATE_HZ:.1f} s, where ffmpeg stands still"
+            return [Notice("sound-cut-short", text)]
+        return []
 
     def finish(self) -> str:
         """At the end: what ffmpeg complained of last, "" = nothing. Raises: Cancelled, StoreError, EngineFailed."""
-        with contextlib.suppress(UnreadableMedia):  # of a damaged file what could be read counts
-            self._child.finish()
-        return self._child.complaint()
+        with self.vigil.waiting(), contextlib.suppress(UnreadableMedia):  # of a damaged file what could be read counts
+            try:
+                self._child.finish()
+            except EngineFailed:
+                if not self.vigil.stopped:
+                    raise
+        return self._child.complaint() or ("ffmpeg stands still" if self.vigil.stopped else "")
 
     def parts(self) -> Iterator[PicturePart]:
         """The finished parts of the picture that have not been given yet, in order."""
@@ -100,6 +124,13 @@ class Intake:
         listed = self._folder / "parts.csv"
         rows = listed.read_text().split() if listed.exists() else []
         return float(rows[-1].split(",")[2]) - _SHIFT_S if rows else 0.0
+
+    def _sign(self) -> object | None:
+        """What changes as long as ffmpeg gets on; None while it waits for more of a film that is still being made."""
+        if self._feed and self._feed.waits:
+            return None
+        listed = self._folder / "parts.csv"
+        return self.taken, self._feed.handed if self._feed else 0, listed.stat().st_size if listed.exists() else 0
 
     def _pictures(self) -> list[str]:
         if self._picture is None:
@@ -147,17 +178,31 @@ def unbroken_s(media: Path, source: Source) -> float:
     if picture is None:
         return 0.0
     try:
-        with av.open(str(media)) as file:
+        with av.open(str(media), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}) as file:
             if not {"mp4", "matroska"} & set(file.format.name.split(",")):
                 return 0.0  # the index of other files grows as they are read
             file.seek(0)  # of Matroska, its index is read then
             stream = cast("Any", file.streams[picture.index])
-            entries = [(entry.timestamp * float(stream.time_base), entry.is_keyframe) for entry in stream.index_entries]
+            return seconds(_longest_part(stream.index_entries, round(PART_S / stream.time_base)) * stream.time_base)
     except (FFmpegError, ValueError):
         return 0.0
-    keys = sorted(at for at, key in entries if key)
-    ends = [*keys, max((at for at, _ in entries), default=0.0)]
-    return seconds(max((ends[min(bisect_left(ends, key + PART_S), len(keys))] - key for key in keys), default=0.0))
+
+
+def _longest_part(index: Any, part: int) -> int:
+    """Ticks of it. A film may have a million pictures, so that only key frames are looked up.
+
+    Args: index: `index_entries` of a stream in PyAV, in order of time. part: ticks of a part.
+    """
+    if not len(index):
+        return 0
+    longest, last = 0, index[-1].timestamp
+    number = index.search_timestamp(index[0].timestamp, backward=False)
+    while number >= 0:
+        key = index[number].timestamp
+        end = index.search_timestamp(key + part, backward=False)
+        longest = max(longest, (index[end].timestamp if end >= 0 else last) - key)
+        number = index.search_timestamp(key + 1, backward=False)
+    return longest
 
 
 def _from_pipe(start: float) -> list[str]:

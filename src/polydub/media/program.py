@@ -176,6 +176,10 @@ class Child:
         if status != 0:
             raise self._failure(status)
 
+    def stop(self) -> None:
+        """Kill it, if it still runs: who reads its output comes to the end of it."""
+        self._process.kill()
+
     @property
     def killed(self) -> bool:
         """Whether a signal ended it: a limit, or lack of memory."""

@@ -13,6 +13,7 @@ from polydub import edits, languages, overlay
 from polydub.edits import Edits, Status
 from polydub.errors import BadInput, BadSettings, StoreError
 from polydub.spoken import SpokenFilm, read_spoken, tree_of
+from polydub.text import tags
 from polydub.types import Expression, Line, Notice, Span
 
 
@@ -32,7 +33,8 @@ class Row:
     voice: by name; own_voice: the line's own, "" = the speaker's. pending: changed since the last render. at, duration, rate,
     shift, overflow: where and how fast the last render says it, on the clock of the film it made; None where it says nothing.
     takes: numbers of its versions; take: the one chosen by hand; heard: the one in the last render. notices: what that told
-    about it. revision: for `expected`.
+    about it. revision: for `expected`. marks: such as [angry] and [pause], by name, as they stand in the texts now; where they
+    have been taken out, those that the last render had. spoken_as: how that says it; None = plainly, or not at all.
     """
 
     id: str
@@ -59,6 +61,8 @@ class Row:
     heard: int | None
     notices: tuple[str, ...]
     revision: int
+    marks: tuple[str, ...]
+    spoken_as: Expression | None
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,8 @@ def _row(now: State, x: Line, known: tuple[Mapping[str, str], Mapping[str, Any]]
         heard=next((v.number for v in reversed(versions) if spoken and v.spoken.same_sound(spoken)), None),
         notices=notices,
         revision=book.revisions.get(x.id, 0),
+        marks=tags.names(fresh.text) or now.film.tones.get(x.id, ()) or tags.names(fresh.source_text),
+        spoken_as=now.film.manners.get(x.id),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polydub.choosing import Chooser
 from polydub.engines.pool import EnginePool, Tool
@@ -16,6 +18,9 @@ from polydub.runner import Run
 from polydub.store import Store
 from polydub.types import Part, Voice
 from polydub.voices import library, wishes
+
+if TYPE_CHECKING:
+    from polydub.config import Loaded
 
 
 def check_voices(
@@ -34,22 +39,46 @@ def check_voices(
     if not asked:
         return ""
     _, loaded = rendering.settings(dub, laid_over)
-    home = loaded.settings.voices_home
+    kept = memory_of(dub.folder).get("engines", {}).get(dub.language, {})
+    return unasked(asked, Asking(loaded, dub.language, pool, kept, most_mib))
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Who is asked for voices: what these settings choose, for a language.
+
+    Attributes: kept: engines that `auto` took before. most_mib: an engine that says it needs more is not opened; 0 = any is.
+    """
+
+    loaded: Loaded
+    language: str
+    pool: EnginePool
+    kept: Mapping[str, str] = field(default_factory=dict[str, str])
+    most_mib: int = 0
+
+
+def unasked(names: Sequence[str], asking: Asking) -> str:
+    """Why nobody could be asked for the voices of these names; "" where all of them are there.
+
+    Raises: BadSettings for a name that nobody knows, with those that are near; BadInput.
+    """
+    home = asking.loaded.settings.voices_home
     with ExitStack() as stack:
-        store = Store(rendering.store_of(loaded))
+        store = Store(rendering.store_of(asking.loaded))
         stack.callback(store.close)
-        recorded, abroad = wishes.recorded(asked, home, store), wishes.meant(asked, home)
-        left = [name for name in asked if name not in recorded]
+        recorded, abroad = wishes.recorded(names, home, store), wishes.meant(names, home)
+        left = [name for name in names if name not in recorded]
         if not left:
             return ""
-        run = stack.enter_context(Run(store, dub.folder, pool=pool))
-        kept = memory_of(dub.folder).get("engines", {}).get(dub.language, {})
+        run = stack.enter_context(Run(store, store.folder, pool=asking.pool))
         try:
-            Chooser(loaded, dict(kept))(run, {"tts": dub.language})
-            if 0 < most_mib < max(run.tools["tts"].engine.info.memory_mib):
+            Chooser(asking.loaded, dict(asking.kept))(run, {"tts": asking.language})
+            tool = run.tools["tts"]
+            if 0 < asking.most_mib < max(tool.engine.info.memory_mib):
                 return f"the speech engine is too large to be asked for {', '.join(left)} now"
             for name in left:
-                _ask(run.tools["tts"], pool, Part("", dub.language, Voice("", abroad.get(name, name), dub.language)), home)
+                voice = Voice("", abroad.get(name, name), asking.language)
+                _ask(tool, asking.pool, Part("", asking.language, voice), home)
         except (Missing, UnknownEngine, EngineFailed, UnsupportedLanguage) as error:
             return f"nobody could ask the speech engine for {', '.join(left)}: {error.message}"
     return ""

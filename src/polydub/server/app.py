@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any, cast
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
@@ -25,12 +25,17 @@ from polydub.server.advice import next_step
 from polydub.server.contracts import Services
 from polydub.server.door import Door, answer_headers
 from polydub.server.metrics import Metrics
+from polydub.server.parameters import refuse_unknown
 from polydub.server.policies import policy_of, routes_of
 from polydub.server.problems import ErrorBody, Problem, body_of, headers_of, reason
 from polydub.server.routes import MODULES
 from polydub.server.tokens import Keys
 
 LOG = logging.getLogger("polydub.server")
+_ABOUT = (
+    "Dubbing, speech services and accounts. Errors have one shape on every path; see `ErrorBody`. Under /api, parameters and "
+    "fields that a path does not know are refused: 422 with the code `unknown_parameter` or `invalid_value`."
+)
 TAGS = {
     "accounts": "Log in, tokens, passwords.",
     "admin": "Accounts of others, audit log.",
@@ -68,7 +73,7 @@ def create_app(services: Services, *, accounts: Accounts | None = None, only: st
     app = FastAPI(
         title="polydub",
         version=version("polydub"),
-        description="Dubbing, speech services and accounts. Errors have one shape on every path; see `ErrorBody`.",
+        description=_ABOUT,
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
@@ -81,7 +86,8 @@ def create_app(services: Services, *, accounts: Accounts | None = None, only: st
     app.state.metrics = Metrics()
     _add_house(app, services, modules, webhook_secret)
     for name in modules:
-        app.include_router(import_module(f"polydub.server.routes.{name}").router)
+        router = import_module(f"polydub.server.routes.{name}").router
+        app.include_router(router, dependencies=[Depends(refuse_unknown)])
     templates: dict[Any, str] = {}
     for route in routes_of(app):
         policy_of(route)

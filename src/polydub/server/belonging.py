@@ -14,6 +14,7 @@ from polydub.errors import BadSettings, PolydubError, StoreError
 from polydub.project import write
 from polydub.server.contracts import Records, Services
 from polydub.server.tokens import new_id
+from polydub.server.upload_rows import KIND as UPLOAD
 
 log = logging.getLogger(__name__)
 KIND, MARK = "mark", "database.id"
@@ -28,7 +29,7 @@ class OtherDatabase(BadSettings):
 async def claim(services: Services, *, take: bool = False, only_look: bool = False, bucket: bool = True) -> None:
     """Marks the data folder and the bucket as this database's where nobody has.
 
-    One without a mark that holds jobs is not taken by a database that knows no job at all.
+    One without a mark that holds jobs or uploads is not taken by a database that knows none at all.
 
     Args: take: whatever stands there. only_look: marks nothing. bucket: also the bucket, where there is one.
     Raises: OtherDatabase for a mark of another one; StoreError.
@@ -85,9 +86,9 @@ async def _of_bucket(services: Services) -> str:
 
 
 async def _strange(services: Services, *, in_bucket: bool) -> bool:
-    """Whether there is work of jobs, and the database knows none: one that was made just now, by a mistyped address."""
-    if await services.records.jobs(limit=1):
+    """Whether there are jobs or uploads, and the database knows none: one that was made just now, by a mistyped address."""
+    if await services.records.jobs(limit=1) or await services.records.list(UPLOAD, limit=1):
         return False
     if in_bucket:
-        return bool(await services.storage.keys("jobs/"))
-    return any(path.is_dir() for name in ("jobs", "files/jobs") for path in (services.folder / name).glob("*"))
+        return any([await services.storage.keys(kept) for kept in ("jobs/", "uploads/")])
+    return any(any((services.folder / name).glob("[!.]*")) for name in ("jobs", "files/jobs", "files/uploads"))

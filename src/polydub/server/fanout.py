@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import psycopg
 
 from polydub.server.contracts import OPEN, Event, JobRow, Records
-from polydub.server.db.records import now_utc
+from polydub.server.db.records import DatabaseAway, now_utc
+from polydub.server.patience import Outage
 from polydub.server.webhooks import announce
 from polydub.server.work import settled
 
@@ -58,6 +59,8 @@ class Fanout:
         """`tell`, and webhooks of the owner are told too: these first, so that a kill in between loses none."""
         facts = {"id": row.id, "title": row.title, "kind": row.kind, **data}
         if error := await settled(announce(self._records, now_utc(), row.owner, f"job.{kind}", facts)):
+            if isinstance(error, DatabaseAway):  # whoever called tries again
+                raise error
             log.warning("webhooks could not be told that job %s is %s: %s", row.id, kind, error)
         return await self.tell(row.id, kind, data)
 
@@ -149,6 +152,7 @@ class PostgresLine:
         self._out: psycopg.AsyncConnection[Any] | None = None
         self._gate = asyncio.Lock()
         self._listening: asyncio.Task[None] | None = None
+        self._outage = Outage(log, "the line of events")
 
     def listen(self) -> None:
         """Begins to receive; a process that only works on jobs does not need to."""
@@ -162,19 +166,21 @@ class PostgresLine:
                 if self._out is None or self._out.closed:
                     self._out = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
                 await self._out.execute("select pg_notify(%s, %s)", (CHANNEL, payload))
+            self._outage.back()
         except psycopg.Error as error:
-            log.warning("an event could not be passed on: %s", error)
+            self._outage.away(error)
 
     async def _receive(self) -> None:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(self._url, autocommit=True) as connection:
                     await connection.execute(f"listen {CHANNEL}")
+                    self._outage.back()
                     self._lost("")
                     async for notify in connection.notifies():
                         self._heard(notify.payload)
             except psycopg.Error as error:
-                log.warning("the line of events is broken: %s", error)
+                self._outage.away(error)
             await asyncio.sleep(AGAIN_S)
 
     def _heard(self, payload: str) -> None:

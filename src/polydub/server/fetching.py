@@ -21,6 +21,7 @@ from polydub.server import requests, urls
 from polydub.server.contracts import JobRow, Upload
 from polydub.server.look import inspect
 from polydub.server.names import shown
+from polydub.server.patience import patient
 from polydub.server.problems import Problem
 from polydub.server.resident import Throttle
 from polydub.server.upload_rows import KIND, Row, bytes_of, document, row_of
@@ -70,7 +71,7 @@ class Fetcher:
 
     async def _known(self, id_: str) -> str:
         """The name of an upload that is there in full; "" where there is none."""
-        found = await self._kept.records.get(KIND, id_)
+        found = await patient(lambda: self._kept.records.get(KIND, id_))
         if found is None or await self._kept.storage.size(key_of(id_)) is None:
             return ""
         return requests.safe_name(row_of(id_, *found).upload.name)
@@ -108,7 +109,7 @@ class Fetcher:
 
     async def _left(self, owner: str) -> int:
         """Bytes that an account's files may still take."""
-        return max(0, self._kept.settings.quota_gb * GB - await bytes_of(self._kept.records, owner))
+        return max(0, self._kept.settings.quota_gb * GB - await patient(lambda: bytes_of(self._kept.records, owner)))
 
     def _over(self) -> Problem:
         room = f"the film does not fit: your files may take {self._kept.settings.quota_gb} GB together"
@@ -127,7 +128,7 @@ class Fetcher:
         until = now + timedelta(days=self._kept.settings.inputs_days)
         upload = Upload(id_, row.owner, name, size, size, now, until, digest, found.media)
         kept = document(Row(upload, seconds=found.seconds, used=now))
-        await self._kept.records.put(KIND, id_, row.owner, kept)
+        await patient(lambda: self._kept.records.put(KIND, id_, row.owner, kept))
 
 
 def _digest(file: Path) -> str:

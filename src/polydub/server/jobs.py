@@ -33,6 +33,7 @@ from polydub.server.fanout import Fanout, PostgresLine
 from polydub.server.fetching import Fetcher
 from polydub.server.hands import APPLICATION, FILE, QUEUES, Hands, hands_of, hold, postgres
 from polydub.server.mending import ACTIVE, Mender, Past
+from polydub.server.patience import patient
 from polydub.server.requests import TooManyJobs
 from polydub.server.steps import WORKING, Others, Place, Shares, Steps, fail
 from polydub.server.sweeper import Member, Sweeper, hand_back, stop_others, waiting
@@ -46,13 +47,12 @@ POLL_S = {"jobs": 0.2, "cpu": 0.2, "gpu": 0.2, "net": 0.5}  # of queues, among s
 POLL_ALONE_S = {"jobs": 2.0, "cpu": 0.5, "gpu": 1.0, "net": 1.0}  # where nobody but this process is kept busy by it
 AHEAD = 4  # steps that the one process takes from a queue for each of its slots: it looks only twice a second
 PLANS = 6  # jobs that a process plans at once: more of them only make those wait who submit
-TRIES = 600  # of a step that needs the records only, one a second
 _HERE: list[Worker] = []  # DBOS is one in a process, and so is this
 
 
-@DBOS.step(name="plan", retries_allowed=True, max_attempts=TRIES, interval_seconds=1.0, backoff_rate=1.0)
+@DBOS.step(name="plan")
 async def _plan(call: dict[str, Any]) -> Any:
-    return await _HERE[0].at_home(lambda: _HERE[0].steps.plan(call))
+    return await _HERE[0].at_home(lambda: patient(lambda: _HERE[0].steps.plan(call)))
 
 
 @DBOS.step(name="work", preemptible=True)
@@ -60,9 +60,9 @@ async def _work(call: dict[str, Any]) -> Any:
     return await _HERE[0].at_home(lambda: _HERE[0].work(call))
 
 
-@DBOS.step(name="settle", retries_allowed=True, max_attempts=TRIES, interval_seconds=1.0, backoff_rate=1.0)
+@DBOS.step(name="settle")
 async def _settle(call: dict[str, Any], outcome: dict[str, Any]) -> Any:
-    return await _HERE[0].at_home(lambda: _HERE[0].steps.settle(call, outcome))
+    return await _HERE[0].at_home(lambda: patient(lambda: _HERE[0].steps.settle(call, outcome)))
 
 
 @DBOS.workflow(name="job")

@@ -25,6 +25,7 @@ from polydub.server.tokens import new_id
 from polydub.server.uploads import Uploads
 from polydub.server.urls import World, allowing, offered
 from polydub.server.webhooks import LOGGED
+from polydub.server.wished_voices import check_wished
 
 KIND = "idempotency"  # of documents in the records
 WORKING: frozenset[JobState] = frozenset({"queued", "running"})
@@ -83,9 +84,9 @@ class JobWish(BaseModel):
     preset: Annotated[str, Field(max_length=100, description="Name of what these settings are, for people.")] = ""
 
 
-def early(wish: JobWish) -> None:
-    """Raises: BadSettings for what cannot be, before the film is there."""
-    requests.read(wish.model_dump(exclude=_APART, exclude_none=True))
+def early(wish: JobWish) -> requests.Request:
+    """What can be told of a wish before the film is there. Raises: BadSettings for what cannot be."""
+    return requests.read(wish.model_dump(exclude=_APART, exclude_none=True))
 
 
 async def request_of(who: Principal, wish: JobWish, uploads: Uploads, world: World) -> requests.Request:
@@ -123,13 +124,14 @@ class Orders:
         """Submits jobs, all or (where there are too many) none; those that are there already, for a key that was used.
 
         What has been deleted since is not begun anew.
-        Raises: what `request_of` raises; TooManyJobs and Problem 429; Problem 422 for a key that was used for something else,
-        409 while another request of this key is at it, 410 where all of its jobs were deleted.
+        Raises: what `request_of` raises; TooManyJobs and Problem 429; Problem 422 for a voice that nobody has and a key that was used for something
+        else,        409 while another request of this key is at it, 410 where all of its jobs were deleted.
         """
         world = allowing(self._services.settings.url_hosts)
         asked = [await request_of(who, wish, self._uploads, world) for wish in wishes]
         for request in asked:
             refuse_trials(request.settings, self._services.settings)
+            await self.check_voices(request)
         for wish in wishes:
             await self._terms(who, wish)
             await self.check_preset(who, wish)
@@ -209,6 +211,11 @@ class Orders:
             return request
         name, files = await presets.ready(self._services.records, who, wish.voice_preset_id)
         return request.model_copy(update={"voice": files, "preset": request.preset or name})
+
+    async def check_voices(self, request: requests.Request) -> None:
+        """Raises: Problem 422 for a voice that nobody has, as far as that can be told now."""
+        if request.voices:
+            await anyio.to_thread.run_sync(check_wished, self._services, request)
 
     async def check_room(self, owner: str, more: int = 1) -> None:
         """Raises: Problem 429 when so many more jobs of an account may not wait or run."""

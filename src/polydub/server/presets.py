@@ -258,14 +258,15 @@ def _heard(file: Path) -> Heard:
 
 
 def _of_one_person(heard: Sequence[Heard]) -> tuple[list[Heard], list[str]]:
-    """The recordings of the one who speaks most in them, and what there is to say of the others and of doubtful ones."""
+    """The recordings without those that are surely of another person, and what there is to say of these and of doubtful ones."""
     from polydub import aloud
     from polydub.voices import quality
 
-    others = quality.strangers([one.quality for one in heard])
+    others = quality.strangers([one.quality for one in heard], sure=True)
     own = [one for n, one in enumerate(heard) if n not in others]
     told = [f"{one.path.name}: {finding.text}" for one in own for finding in one.quality.findings if finding.code == "several"]
-    return own, [*told, *(f"{notice.text}: left out" for notice in aloud.strangers(heard))]
+    gone = [f"{heard[n].path.name} was left out" for n in others]
+    return own, [*told, *(notice.text for notice in aloud.strangers(heard)), *gone]
 
 
 def _voice(home: Path, document: Mapping[str, Any], heard: Sequence[Heard], notices: Sequence[str]) -> Path:

@@ -119,11 +119,10 @@ def read(tree: object) -> Request:
     if isinstance(why, PolydubError):
         raise BadSettings(_GIVEN.sub(r"\1\2", why.message), why.hint)
     place = ".".join(str(part) for part in first["loc"]) or "the request"
-    if first["loc"][:1] == ("to",):
-        raise BadSettings(
-            f"{place}: {str(first['input'])!r} is no tag of a language", "such as es or es-MX: see GET /api/languages"
-        )
-    raise BadSettings(f"{place}: {first['msg']}", "see the API reference for what a job may be asked")
+    if first["loc"][:1] == ("to",) and first["type"] == "string_pattern_mismatch":
+        shown = textwrap.shorten(first["input"], 40, placeholder="...")
+        raise BadSettings(f"{place}: {shown!r} is no tag of a language", "such as es or es-MX: see GET /api/languages")
+    raise BadSettings(f"{place}: {reason(first)}", "see the API reference for what a job may be asked")
 
 
 def check(request: Request) -> None:

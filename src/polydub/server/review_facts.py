@@ -58,6 +58,8 @@ class LineFacts(BaseModel):
     heard: int | None = Field(description="The take that is in the film.")
     notices: list[str]
     revision: int = Field(description="For `expected`: rises with each change.")
+    marks: list[str] = Field(description="Marks of its text, such as angry and pause.", examples=[["angry"]])
+    spoken_as: ExpressionFacts | None = Field(description="How the film says it; null = plainly, or not at all.")
 
 
 class TranscriptFacts(BaseModel):

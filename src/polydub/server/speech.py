@@ -93,6 +93,7 @@ class House:
         self._queue, self._desks, self._lock, self._heads = queue, dict[str, Desk](), Lock(), Heads()
         self._listed: dict[tuple[str, str], tuple[Voice, ...]] = {}
         self._chosen: dict[tuple[object, ...], tuple[float, dict[Kind, Tool], tuple[Notice, ...]]] = {}
+        self._choosing = Lock()
         self._rates: dict[str, int] = {}  # of engines' sound, as they gave it last
         self._opening = ThreadPoolExecutor(self.cores, "polydub-encoder")
 
@@ -134,17 +135,18 @@ class House:
         from polydub import config
 
         asked = kind, model, *sorted(wants.items())
-        until, tools, notices = self._chosen.get(asked, (0.0, {}, ()))
-        if until > time.monotonic():  # who asks at one moment shares the answer
-            run.tools.update(tools)
-            run.note(*notices)
-            return run.tools[kind]
-        named = {config.CHOICES[kind]: catalogue.asked(kind, model, self.loaded)}
-        settings = self.loaded.settings.model_copy(update=named)
-        Chooser(replace(self.loaded, settings=settings), {})(run, wants)
-        if len(self._chosen) >= CHOICES:
-            self._chosen.clear()
-        self._chosen[asked] = time.monotonic() + CHOSEN_S, dict(run.tools), run.notices
+        with self._choosing:  # who asks at one moment shares the answer
+            until, tools, notices = self._chosen.get(asked, (0.0, {}, ()))
+            if until > time.monotonic():
+                run.tools.update(tools)
+                run.note(*notices)
+                return run.tools[kind]
+            named = {config.CHOICES[kind]: catalogue.asked(kind, model, self.loaded)}
+            settings = self.loaded.settings.model_copy(update=named)
+            Chooser(replace(self.loaded, settings=settings), {})(run, wants)
+            if len(self._chosen) >= CHOICES:
+                self._chosen.clear()
+            self._chosen[asked] = time.monotonic() + CHOSEN_S, dict(run.tools), run.notices
         return run.tools[kind]
 
     def desk(self, tool: Tool) -> Desk:

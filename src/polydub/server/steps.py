@@ -11,15 +11,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from polydub.errors import PolydubError
 from polydub.server import fetching, metrics, parts, requests, shared_store, watching
 from polydub.server.contracts import Event, JobRow, JobState, Records, Storage
+from polydub.server.db.records import DatabaseAway
 from polydub.server.fanout import Fanout
 from polydub.server.fetching import Fetcher
 from polydub.server.hands import Hands
 from polydub.server.logs import JOB
+from polydub.server.patience import PAUSE_S, RECORDS, patient
 from polydub.server.resident import told as as_told
 from polydub.server.resident import unforeseen
 from polydub.server.shelf import of_job
@@ -27,8 +29,6 @@ from polydub.server.watching import Publisher
 from polydub.server.work import Crew, Message, Resident, died_repeatedly, persistent, settled
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-PATIENCE, PAUSE_S = 600, 1.0  # tries and pause where the database is away: ten minutes
 STALE: Message = {"stale": True}  # of a step whose job no longer wants it
 _ENDS: Mapping[str, JobState] = {"result": "done", "error": "failed"}
 WORKING: frozenset[JobState] = frozenset({"queued", "running"})
@@ -69,19 +69,6 @@ class Place:
     now: Callable[[], datetime]
     others: Others
     fetcher: Fetcher
-
-
-async def patient(what: Callable[[], Awaitable[T]]) -> T:
-    """What `what` gives, tried again while the database is away. Raises: PolydubError at once, anything else at last."""
-    left = PATIENCE
-    while True:
-        task, left = asyncio.ensure_future(what()), left - 1
-        await asyncio.wait({task})
-        error = task.exception()
-        if error is None or not left or (isinstance(error, PolydubError) and error.code != "database-away"):
-            return task.result()
-        log.warning("the records cannot be reached: %s", error)
-        await asyncio.sleep(PAUSE_S)
 
 
 class Steps:
@@ -387,12 +374,22 @@ class _Teller:
                 error = await settled(self._one())
                 if isinstance(error, asyncio.CancelledError):
                     return
-                if error is not None:
+                if isinstance(error, DatabaseAway):
+                    RECORDS.away(error)
+                    await asyncio.sleep(PAUSE_S)
+                elif error is None:
+                    RECORDS.back()
+                else:
                     log.warning("progress of job %s could not be told: %s", self._job, error)
 
     async def _one(self) -> None:
         if self._notices:
-            await self._place.fanout.tell(self._job, "notice", self._notices.pop(0))
+            notice = self._notices.pop(0)
+            try:
+                await self._place.fanout.tell(self._job, "notice", notice)
+            except DatabaseAway:
+                self._notices.insert(0, notice)
+                raise
             return
         progress = self._progress.pop(next(iter(self._progress)))
         if await self._place.records.move_job(self._job, "running", when=frozenset({"running"}), progress=progress):

@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from polydub.server.db.sql import sqlite_engine
 from polydub.server.hands import APPLICATION, FILE
 from polydub.server.mending import ACTIVE
+from polydub.server.patience import Outage
 
 log = logging.getLogger(__name__)
 DEAD_AFTER_S, PERIOD_S = 5.0, 1.0
@@ -94,6 +95,7 @@ class Sweeper:
                  terms: Terms | None = None) -> None:  # fmt: skip
         self._me, self._queue_of, self._give_up, self._terms = me, queue_of, give_up, terms or Terms()
         self.swept = Swept()
+        self._outage = Outage(log, "the database of the queues")
         self._url, self._client = url, cast("DBOSClient | None", None)
         driver = sa.make_url(url).set(drivername="postgresql+psycopg")
         self._engine = sa.create_engine(driver, pool_size=1, max_overflow=1, pool_pre_ping=True)
@@ -159,6 +161,7 @@ class Sweeper:
         while not self._stop.wait(self._terms.period_s):
             try:
                 self._beat()
+                self._outage.back()
                 now = time.monotonic()
                 if healthy_since is None or now - last > dead_after_s:
                     healthy_since = now
@@ -168,7 +171,7 @@ class Sweeper:
             except (SQLAlchemyError, dbos_errors.DBOSException, OSError) as error:
                 healthy_since = None
                 self.swept.errors += 1
-                log.warning("the sweeper could not do its round: %s", error)
+                self._outage.away(error)
 
     def _sweep(self) -> None:
         """One sweeper at a time. The row of a dead worker goes last, with the lock: any failure repeats the whole."""

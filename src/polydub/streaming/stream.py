@@ -342,7 +342,7 @@ class _Stream:
         assert item.said is not None  # noqa: S101 - what the other thread adds
         sound, self._level = work.sounding(item.task, item.said, self._level)
         if item.piece.last:
-            intake.drain()
+            self._reel.note(intake.drain(self._film.samples))
         manifest = self._reel.manifest
         made = self._level.made.lufs
         manifest.loudness_lufs = round(made, 2) if made > -70 else None

@@ -105,6 +105,12 @@ def read(text: str) -> Marked:
     return Marked(said, tuple(dict.fromkeys(name for name in names if name != PAUSE)))
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names of the marks in a text in order, each once, "pause" among them; () for one that says nothing besides."""
+    found = [NAMES[m[1].casefold()] for m in _MARK.finditer(text) if m[1].casefold() in NAMES]
+    return tuple(dict.fromkeys(found)) if found and read(text).text != text else ()
+
+
 def _joined(before: str, after: str, *, paused: bool) -> str:
     """What stood on both sides of a mark."""
     told = before.rstrip()

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from polydub import languages, project
 from polydub.errors import BadSettings
 from polydub.voices import keeping, library, manifest
@@ -73,9 +75,13 @@ def _manifest(voice: LibraryVoice, wish: Changes) -> manifest.Manifest | None:
         "consent_file": voice.consent_file.name if voice.consent_file else "",
         "description": voice.description,
         "tags": list(voice.tags if wish.tags is None else wish.tags),
-        "references": [manifest.Recording(file=r.path.name, transcript=r.transcript) for r in voice.references],
+        "references": [{"file": r.path.name, "transcript": r.transcript} for r in voice.references],
     }
-    return manifest.Manifest.model_validate(whole | update)
+    try:
+        return manifest.Manifest.model_validate(whole | update)
+    except ValidationError as error:
+        told = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
+        raise BadSettings(f"{voice.name} cannot be described: {told}", f"rename the files in {voice.folder}") from error
 
 
 def _aliases(kept: Library, voice: LibraryVoice, wanted: Sequence[str]) -> Mapping[str, str]:

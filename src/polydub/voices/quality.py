@@ -133,13 +133,18 @@ def judged(sound: Audio, speech: Sequence[Span], ear: Ear | None = None) -> Qual
     return Quality(figures, findings, _score(figures, findings), likeness)
 
 
-def strangers(told: Sequence[Quality]) -> tuple[int, ...]:
-    """Which of several recordings, heard by the same ear, sound like somebody else than the one who speaks most in them."""
+def strangers(told: Sequence[Quality], *, sure: bool = False) -> tuple[int, ...]:
+    """Which of several recordings, heard by the same ear, sound like somebody else than the one who speaks most in them.
+
+    `sure`: only those of which no other microphone or room is the reason.
+    """
     known = [(n, one, one.likeness) for n, one in enumerate(told) if one.likeness]
     alike = [[n for n, _, other in known if mine.apart(other) <= mine.bound] for _, _, mine in known]
     speech_s = [sum(told[n].figures.speech_s for n in group) for group in alike]
     most = alike[speech_s.index(max(speech_s))] if known else []
-    return tuple(n for n, _, _ in known if n not in most)
+    others = [(n, one) for n, _, one in known if n not in most]
+    own = [one for n, _, one in known if n in most]
+    return tuple(n for n, other in others if not sure or all(one.apart(other) > one.sure for one in own))
 
 
 def _measured(sound: Audio, speech: Sequence[Span]) -> Figures:

@@ -41,7 +41,7 @@ class Fingerprint:
     # Known again from 0.8: of fifteen people no stranger is taken for one, where at 0.75 some 5 % are; of 16 s of speech in one
     # recording everybody is known, of 4 to 8 s 92 %, in another room 60 %, over a telephone nobody (benchmarks/characters.py).
     # At 0.68 one of ten streams of one speaker is split and none of twelve dialogues joined (benchmarks/speakers.py).
-    calibration = Calibration(merge=0.68, centred=0.9, switch=(0.3, 0.5), same=0.7, known=(0.8, 0.05))
+    calibration = Calibration(merge=0.68, centred=0.9, switch=(0.3, 0.5), same=0.7, known=(0.8, 0.05), other=1.4)
 
     def embed(self, speech: Audio, windows: Sequence[Span]) -> Samples:
         """One row of unit length for each window (seconds in `speech`, mono at HEAR_HZ), float32 (len(windows), 47).

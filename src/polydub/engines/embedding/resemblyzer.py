@@ -167,7 +167,7 @@ def _sigmoid(x: Samples) -> None:
 class Resemblyzer:
     """A SpeakerEncoder. Thread-safe: nothing is kept between calls."""
 
-    calibration = Calibration(merge=0.35, centred=0.70, switch=(0.3, 0.5), same=0.26)
+    calibration = Calibration(merge=0.35, centred=0.70, switch=(0.3, 0.5), same=0.26, other=0.42)
 
     def __init__(self, tensors: Mapping[str, Samples]) -> None:
         import numpy as np

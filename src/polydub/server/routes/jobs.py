@@ -137,7 +137,7 @@ async def create_dub(request: Request, who: Editor, house: House, uploads: Incom
         return facts((await orders.place(who, [wish]))[0])
     if "target_languages" in form.fields:
         wish = _wish(form.fields, FilmWish(upload="coming", name=name))
-        early(wish)
+        await orders.check_voices(early(wish))
         await orders.check_preset(who, wish)
         await orders.check_room(who.user.id)
     upload = await uploads.take(who.user.id, name, form.pieces())
