@@ -25,7 +25,7 @@ LINES_OF_A_FILE, LINES_OF_A_FUNCTION, LINES_OF_NINE_IN_TEN, PARAMETERS = 400, 60
 # "engines.sidecar" runs an engine in a process of its own.
 BASE = {"types", "errors", "spans"}
 CORE = BASE | {"languages", "audio", "text"}
-STORY = CORE | {"media", "engines", "store", "project", "wants", "work", "runner", "stages", "voices"}
+STORY = CORE | {"media", "engines", "store", "project", "wants", "work", "runner", "stages", "voices", "voices.quality"}
 WHOLE = STORY | {
     "",
     "config",
@@ -81,8 +81,10 @@ ROOMS: Mapping[str, set[str]] = {
     "calls": BASE | {"work", "store"},
     "duty": BASE | {"engines.base", "engines"},
     "runner": BASE | {"calls", "duty", "work", "store", "engines.base", "engines"},
-    "stages": CORE | {"media", "engines.base", "work", "runner", "wants"},
+    "stages": CORE | {"media", "engines.base", "work", "runner", "wants", "voices.quality"},
     "voices": CORE | {"media", "engines.base", "work", "runner", "wants", "store", "project", "voices.api"},
+    "voices.quality": CORE | {"engines.base", "voices.people"},
+    "voices.people": CORE | {"engines.base"},
     "voices.api": WHOLE,  # functions for programs, which nothing here but the package itself imports
     "report": CORE | {"media", "wants"},
     "report.files": STORY | {"", "engines.base", "report", "pipeline", "speaking"},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +19,7 @@ from polydub import project
 from polydub.errors import StoreError
 from polydub.project import Project, open_project
 from polydub.store import Store
+from polydub.types import Artifact
 
 
 def no_wait(text: str) -> None:
@@ -238,3 +241,19 @@ def test_a_folder_in_the_way_of_a_small_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="in the way"):
         project.write(tmp_path / "script.json", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["script.json"]
+
+
+def test_who_waited_for_a_folder_that_its_holder_removes_makes_it_anew(tmp_path: Path) -> None:
+    content, waits, there = Artifact("ab" * 32, ".mkv", 4), threading.Event(), list[bool]()
+
+    def second() -> None:
+        with open_project(tmp_path, Path("stdin"), content, lambda text: waits.set()) as opened:
+            there.append(opened.folder.is_dir() and (opened.folder / ".lock").exists())
+
+    waiting = threading.Thread(target=second)
+    with open_project(tmp_path, Path("stdin"), content, no_wait) as opened:
+        waiting.start()
+        assert waits.wait(60)
+        shutil.rmtree(opened.folder)
+    waiting.join(60)
+    assert there == [True]

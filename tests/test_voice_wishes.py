@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from polydub.errors import BadInput, BadSettings
 from polydub.store import Store
 from polydub.types import Samples
 from polydub.voices import wishes
+from small_dubs import TALK, Film
 
 RATE_HZ = 24_000
 
@@ -47,6 +49,12 @@ def test_a_path_is_that_recording_and_a_name_one_of_the_library(store: Store, ho
         told = soundfile.info(store.path(file))
         assert (told.format, told.channels, told.samplerate) == ("FLAC", 1, RATE_HZ)
     assert len({file for (file,) in found.values()}) == 3
+
+
+def test_a_word_alone_is_no_file_whatever_lies_right_here(store: Store, home: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "me", tone(100), RATE_HZ, format="FLAC")
+    with chdir(tmp_path):
+        assert set(wishes.recorded(["me", "./me"], home, store)) == {"./me"}
 
 
 def test_a_part_of_a_name_will_do_if_it_is_long_enough(store: Store, home: Path) -> None:
@@ -104,3 +112,15 @@ def test_an_alias_may_lead_to_a_voice_of_an_engine(store: Store, home: Path) -> 
     assert set(wishes.recorded(names, home, store)) == {"me", "Maya"}
     assert wishes.meant(names, home) == {"alloy": "es+f2", "boss": "es+f2"}
     assert wishes.meant([], home) == {}
+
+
+def test_what_is_wrong_with_a_recording_of_a_speaker_is_told_and_remembered(clip: Callable[..., Path], tmp_path: Path) -> None:
+    film = Film(tmp_path, clip("talk", seconds=6.0)).say(TALK, ("Hola.", "Bien.", "Sí.", "Adiós."))
+    (tmp_path / "refs").mkdir()
+    soundfile.write(tmp_path / "refs" / "Anna.wav", 0.2 * np.sin(np.arange(RATE_HZ) / 30), RATE_HZ)
+    wish = {"voice_ref_dir": str(tmp_path / "refs"), "separation": "none"}
+    for made in ({"hear-recording", "judge-recording"}, set[str]()):
+        dub = film.dub(wish)
+        assert dub.called & {"hear-recording", "judge-recording"} == made
+        (told,) = [notice["text"] for notice in dub.report["notices"] if notice["code"] == "recording-doubtful"]
+        assert told.startswith("the recording of ANNA: 0.0 s of speech are too little")

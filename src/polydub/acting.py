@@ -46,7 +46,7 @@ def expressed(run: Run, film: Footage, want: Wanted) -> Footage:
     lines: list[Line] = []
     acted: dict[str, Acted] = {}
     for line in film.lines:
-        read, marks = tags.read(line.text), tones_of(line, given.marks)
+        read, marks = tags.read(line.text), tags.told(line.text, given.marks.get(line.id), line.source_text)
         one = _acted(line, marks if how.mode in ("text", "auto") else (), heard, want, by_hand=line.id in by_hand)
         if one.said != PLAIN or listens:
             acted[line.id] = one
@@ -54,11 +54,6 @@ def expressed(run: Run, film: Footage, want: Wanted) -> Footage:
     if tuple(lines) == film.lines and not acted:
         return film
     return replace(film, lines=tuple(lines), acted=acted)
-
-
-def tones_of(line: Line, given: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The marks of a line: those of its own text before those that were `given`, by id, before the source's."""
-    return tags.read(line.text).marks or given.get(line.id) or tags.read(line.source_text).marks
 
 
 def _unmarked(line: Line, text: str, said: Expression) -> Line:

@@ -385,18 +385,7 @@ def check_usable(heard: Sequence[Heard]) -> None:
 
 def strangers(heard: Sequence[Heard]) -> tuple[Notice, ...]:
     """What should be said of recordings that sound like somebody else than most of them, or as if recorded elsewhere."""
-    told = [one.quality for one in heard]
-    others, sure = quality.strangers(told), quality.strangers(told, sure=True)
-    if not others:
-        return ()
-    best = max((h for n, h in enumerate(heard) if n not in others), key=lambda one: one.quality.score)
-    notices: list[Notice] = []
-    for some, doubt in ((sure, ""), ([n for n in others if n not in sure], ", or from another microphone or room")):
-        if some:
-            names = f"{', '.join(heard[n].path.name for n in some)} sound{'s' * (len(some) == 1)}"
-            by = f"(told by {best.quality.figures.told_by})"
-            notices.append(Notice("another-voice", f"{names} like another person than {best.path.name}{doubt} {by}"))
-    return tuple(notices)
+    return quality.remarks([(one.path.name, one.quality) for one in heard])
 
 
 def _trimmed(sound: Audio, speech: Sequence[Span]) -> Audio:

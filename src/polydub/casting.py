@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from polydub.errors import BadSettings
 from polydub.listening import Listened
-from polydub.matching import match_recordings, match_voices
+from polydub.matching import judge_recordings, match_recordings, match_voices
 from polydub.runner import Run
 from polydub.stages import match, references, voicing
 from polydub.stages.match import Portrait
@@ -19,6 +19,7 @@ from polydub.types import PLAIN, Artifact, Casting, Expression, Line, Notice, Sp
 from polydub.wants import Voicing, Wanted
 
 NUMBERED = re.compile(r"SPEAKER_\d+")  # nobody's name: whoever is heard first is number 0
+GIVEN = "recording given"  # by --voice-ref-dir
 MATCHED, IN_TURN = "match", "preset"  # ways to a voice that the next run remembers
 
 
@@ -198,7 +199,7 @@ def _wishes(scene: _Scene, known: Mapping[str, Recalled]) -> dict[str, _Wish]:
         if wish := voicing.voices.get(name):
             wishes[name] = _named(wish, voicing)
         elif name.casefold() in given:
-            wishes[name] = _Wish(given[name.casefold()][0], "recording given", given[name.casefold()][1], meant=True)
+            wishes[name] = _Wish(given[name.casefold()][0], GIVEN, given[name.casefold()][1], meant=True)
         elif wish := voicing.voices.get("*"):
             wishes[name] = _named(wish, voicing)
         elif name in known:
@@ -259,6 +260,7 @@ class _Choice:
 
     def wished(self) -> None:
         """Voices that somebody named, of speakers and of lines."""
+        judge_recordings(self.run, {name: wish.references for name, wish in self.wishes.items() if wish.reason == GIVEN})
         recorded = self.want.voicing.recorded
         asked = [wish for wish in self.wishes.values() if wish.voice is None]
         asked += [_Wish(name, "", recorded.get(name, ())) for name in dict.fromkeys(x.voice for x in self.scene.lines) if name]

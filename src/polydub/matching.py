@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from polydub.runner import Run
 from polydub.stages import match, speak
 from polydub.stages.match import Candidate, Match, Portrait, Sitting
-from polydub.types import Artifact, Part, Voice
+from polydub.stages.recordings import hear, judge
+from polydub.types import Artifact, Notice, Part, Voice
 
 AT_ONCE = 12  # takes in one audition
 SHORTLIST, REFINED = 8, 2  # voices tried with an equaliser, and of these with other settings
@@ -75,6 +76,18 @@ def match_recordings(
     """
     portraits = run.map(match.portray_recordings, list(recordings.values()))
     return match_voices(run, dict(zip(recordings, portraits, strict=True)), language, taken)
+
+
+def judge_recordings(run: Run, recordings: Mapping[str, tuple[Artifact, ...]]) -> None:
+    """Tells what is wrong with the recordings of people, by their name, where the engines for it were chosen."""
+    if not {"vad", "embedding"} <= set(run.tools):
+        return
+    told_by = run.tools["embedding"].engine.info.name
+    for name, some in recordings.items():
+        for one in some:
+            found = run.step(judge, one, run.step(hear, one), told_by)
+            told = [finding.text for finding in found if finding.severity != "info"]
+            run.note(*(Notice("recording-doubtful", f"the recording of {name}: {text}") for text in told))
 
 
 def _heard(run: Run, voices: Sequence[Voice], language: str) -> tuple[Candidate, ...]:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from polydub import edits, overlay, spoken
-from polydub.acting import tones_of
 from polydub.edits import Edits, Lock, Version
 from polydub.pipeline import Result
 from polydub.runner import Run
 from polydub.spoken import Spoken, SpokenFilm
+from polydub.text import tags
 from polydub.types import PLAIN, Line, Phrase, Placement, Span, seconds
 
 
@@ -47,7 +47,7 @@ def finished(run: Run, result: Result) -> tuple[Version, ...]:
 def spoken_film(run: Run, result: Result) -> SpokenFilm:
     """How every line was said."""
     footage, said, casting = result.footage, result.said, result.cast.casting
-    laid = footage.laid
+    laid, given = footage.laid, footage.listened.given.marks
     own = {x.id: x for x in (laid.lines if laid else footage.lines)}
     phrases, placed = dict[str, list[Phrase]](), dict[str, list[Placement]]()
     for phrase in said.phrases:
@@ -74,7 +74,7 @@ def spoken_film(run: Run, result: Result) -> SpokenFilm:
         written=laid.written if laid else footage.lines,
         lines=lines,
         marks={x.id: mark for x in own.values() if run.book and (mark := overlay.mark(run.book, x))},
-        tones={x.id: marks for x in own.values() if (marks := tones_of(x, footage.listened.given.marks))},
+        tones={x.id: marks for x in own.values() if (marks := tags.told(x.text, given.get(x.id), x.source_text))},
         manners={x.id: x.expression for x in footage.lines if x.expression != PLAIN},
     )
 

@@ -10,6 +10,7 @@ from polydub import acting, captioning, languages, lipsyncing, listening, mixing
 from polydub.captioning import Subtitles
 from polydub.casting import Cast, Characters, cast_voices, check_voices, matches
 from polydub.engines.base import Usage
+from polydub.engines.registry import UNKNOWN
 from polydub.errors import BadSettings, NoSpeech
 from polydub.listening import Choose
 from polydub.runner import Handle, Run
@@ -107,6 +108,8 @@ def footage(run: Run, video: Path, want: Wanted, choose: Choose) -> Footage:
     check_voices(run, want)
     choose(run, listening.kinds(read, want, matching=matches(run, want)))
     listened = listening.hear(run, extracted, read, want)
+    if want.voicing.given:  # they are judged
+        choose(run, {"vad": UNKNOWN, "embedding": UNKNOWN})
     spans = tuple(Span(s.start, s.end) for s in listened.given.script.segments)
     numbering = run.step(translate.number, spans, run.previous("ids"))
     listened = replace(listened, given=translate.renumbered(listened.given, numbering.ids))

@@ -137,15 +137,16 @@ def flocked(path: Path, mode: int = 0o644) -> Generator[None]:
 @contextlib.contextmanager
 def _locked(path: Path, waiting: Callable[[str], None]) -> Generator[None]:
     """Holds a flock; the file names the holder, for people only."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _lock_file(path)
     try:
         told = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+                    break
+                os.close(descriptor)  # who held it has removed it with its folder
+                descriptor = _lock_file(path)
             except BlockingIOError:
                 if not told:
                     holder = os.pread(descriptor, 100, 0).decode("utf-8", "replace") or "another process"
@@ -157,6 +158,12 @@ def _locked(path: Path, waiting: Callable[[str], None]) -> Generator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_file(path: Path) -> int:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from polydub.media.intake import PicturePart
 SMALL = "movflags=frag_keyframe+empty_moov+default_base_moof:use_editlist=0"  # as the intake makes the parts
 CODERS = {
     "h264": ["-c:v", "libx264", "-preset", "veryfast"],
+    "h264 of an odd rate": ["-r", "100003/4000", "-c:v", "libx264", "-preset", "veryfast"],  # a clock of 100,003 ticks
     "h264 without B-frames": ["-c:v", "libx264", "-preset", "ultrafast", "-bf", "0"],
     "h264 of oblong pixels": ["-vf", "setsar=4/3", "-c:v", "libx264", "-preset", "veryfast"],
     "hevc": ["-c:v", "libx265", "-x265-params", "log-level=none"],

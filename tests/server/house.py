@@ -21,6 +21,7 @@ from polydub.server.app import create_app
 from polydub.server.bootstrap import NoJobs
 from polydub.server.contracts import JobRow, Records, Role, Services, User
 from polydub.server.db import open_records
+from polydub.server.db.records import DatabaseAway
 from polydub.server.passwords import Passwords
 from polydub.server.tokens import Keys
 
@@ -77,6 +78,22 @@ class NoStorage:
 
     def local(self, key: str) -> Path | None:
         return None
+
+
+class Away:
+    """Records that cannot be reached when something is first put into them."""
+
+    def __init__(self, records: Records) -> None:
+        self.records, self.times = records, 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.records, name)
+
+    async def put(self, *what: Any) -> None:
+        if self.times:
+            self.times -= 1
+            raise DatabaseAway("the database does not answer")
+        await self.records.put(*what)
 
 
 class IdleJobs(NoJobs):

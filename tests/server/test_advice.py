@@ -45,6 +45,7 @@ def test_advice_is_the_same_when_it_is_given_twice() -> None:
     [
         ("say so with --from, for example --from en", "say so with source_language, for example source_language = en"),
         ("use --burn-in source, or no --together", "use burn_in = source, or no together"),
+        ("leave --together or --lip-sync out", "leave together or lip_sync out"),
         ("choose another engine, or leave out --offline", "choose another engine"),
         ("unlock it first: polydub review unlock ... 7", "unlock it first: POST /api/jobs/{id}/lines/7/unlock"),
         ("run the same command again to continue: finished work is kept", "retry the job: finished work is kept"),
@@ -64,4 +65,6 @@ def test_errors_and_notices_call_flags_by_the_names_of_settings() -> None:
     assert body_of(error, "/api/jobs")["error"]["message"] == "asr given allows no recognition"
     assert body_of(error, "/v1/models")["error"]["message"] == "asr given allows no recognition (give one with transcript)"
     assert noticed(Notice("x", "taken for English: correct it with --from"))["text"].endswith("with source_language")
+    named = noticed(Notice("x", "Ann is remembered as Hero; to name them: polydub characters rename c12 NAME"))
+    assert named["text"].endswith("to name them: PATCH /api/characters/c12")
     assert in_settings("a--b, -- and --no-such") == "a--b, -- and no_such"

@@ -71,6 +71,20 @@ async def test_a_server_with_a_wrong_database_sweeps_nothing_and_says_so(
     assert await sweep(house.services) == [], "its own database goes on as before"
 
 
+async def test_uploads_from_before_there_were_marks_are_not_taken_for_nobodys(house: House, other: House) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"1\n00:00:01,000 --> 00:00:02,000\nHi\n"
+
+    upload = (await other.app.state.uploads.take("somebody", "talk.srt", pieces())).id
+    await a_file(other, f"uploads/{upload}", 30)
+    empty = replace(other.services, records=house.services.records)
+    await house.services.records.drop_job("known", when=frozenset({"done"}))
+    for services in (empty, replace(with_bucket(house), storage=other.services.storage)):
+        with pytest.raises(OtherDatabase):
+            await sweep(services)
+    assert await sweep(other.services) == [], "its own database has no job either, but the upload"
+
+
 async def test_a_folder_is_taken_over_on_purpose_and_looked_at_before(house: House, other: House) -> None:
     await sweep(house.services)
     wrong = mistaken(house, other)

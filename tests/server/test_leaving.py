@@ -109,3 +109,5 @@ def test_who_loses_the_database_waits_for_it_and_goes_on(processes: Processes, c
         assert process.poll() is None, "they wait"
         process.send_signal(signal.SIGTERM)
         assert process.wait(ENDS_S) == 0
+    for log in (said, processes.folder / "data-serve.log"):
+        assert "Traceback" not in log.read_text(), "it is a matter of one line"

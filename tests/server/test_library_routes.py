@@ -18,6 +18,7 @@ from polydub.voices.book import Book, Character, Shelf
 from small_dubs import spoken_film
 
 pytestmark = pytest.mark.anyio
+SAID = "Good morning to you. We have waited a long time for this day, and now it has come at last."
 
 
 @pytest.fixture
@@ -46,9 +47,7 @@ async def bo(house: House) -> AsyncIterator[httpx.AsyncClient]:
 def speech(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A film in which one person speaks."""
     film = tmp_path_factory.mktemp("speech") / "anna.mkv"
-    spoken_film(
-        film, [("ANN", "Good morning to you. We have waited a long time for this day, and now it has come at last.")] * 2
-    )
+    spoken_film(film, [("ANN", SAID)] * 2)
     return film.read_bytes()
 
 
@@ -76,6 +75,7 @@ async def test_a_voice_is_kept_listed_and_deleted_by_who_added_it(
     answer = await ana.post("/api/voices", json=wish)
     assert answer.status_code == 201, answer.text
     assert (answer.json()["name"], answer.json()["recordings"], answer.json()["deletable"]) == ("Anna", 1, True)
+    assert answer.json()["notices"] == []
     assert (await ana.post("/api/voices", json=wish)).status_code == 422  # the name is taken
     [told] = (await bo.get("/api/voices")).json()["voices"]
     assert (await bo.get("/api/voices/anna")).json() == told
@@ -88,6 +88,17 @@ async def test_a_voice_is_kept_listed_and_deleted_by_who_added_it(
     assert (await ana.delete("/api/voices/Bert")).status_code == 404
     assert (await ana.delete("/api/voices/anna")).status_code == 204
     assert (await ana.get("/api/voices")).json()["voices"] == []
+
+
+async def test_what_is_doubtful_about_the_recordings_of_a_voice_is_told_where_it_is_made(
+    ana: httpx.AsyncClient, speech: bytes, tmp_path: Path
+) -> None:
+    spoken_film(tmp_path / "bob.mkv", [("BOB", SAID)] * 2)
+    names = [await sent(ana, speech, "1.mkv"), await sent(ana, (tmp_path / "bob.mkv").read_bytes(), "2.mkv")]
+    wish = {"name": "Both", "recordings": [{"upload": id_} for id_ in names], "licence": "CC0-1.0"}
+    answer = await ana.post("/api/voices", json=wish)
+    assert answer.status_code == 201, answer.text
+    assert "like another person than" in "; ".join(answer.json()["notices"])
 
 
 async def test_what_is_told_of_a_voice_is_changed_by_who_added_it(

@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from film_web import FilmWeb, Page, film_web, resolver
-from house import House, open_house
+from house import Away, House, open_house
 from job_world import HandJobs
 from processes import Processes, ended, fixture, sent, until
 
@@ -250,6 +250,16 @@ async def test_films_have_as_many_minutes_as_the_server_is_told(larder: Larder) 
     assert Fetcher(larder.kept).limits.seconds == 120 * 60
     settings = larder.kept.settings.model_copy(update={"url_minutes": 5})
     assert Fetcher(replace(larder.kept, settings=settings)).limits.seconds == 300
+
+
+async def test_a_database_that_is_away_when_the_film_has_come_costs_neither_the_film_nor_the_job(
+    larder: Larder, web: FilmWeb, clip: Callable[..., Path]
+) -> None:
+    web.pages["/film.mp4"] = Page(clip("talk", seconds=1).read_bytes())
+    away = Away(larder.kept.records)
+    larder.kept = replace(larder.kept, records=cast("Records", away))
+    row = await larder.fetch(web.url("/film.mp4", "films.test"), here())
+    assert (row.state, away.times, await larder.kept.storage.size("uploads/u1") is not None) == ("running", 0, True)
 
 
 async def test_a_name_that_leads_inside_the_second_time_is_asked_once_only(

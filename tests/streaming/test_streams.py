@@ -360,6 +360,18 @@ def test_a_film_through_a_pipe_leaves_nothing_but_the_stream(
     assert not (made.folder / "out" / ".polydub" / "artifacts").exists()
 
 
+def test_a_stream_that_fails_before_anything_is_made_leaves_no_folder(
+    film: Callable[..., Streaming], ended: list[subprocess.Popen[bytes]]
+) -> None:
+    made = film()
+    (made.folder / "text").write_text("no film at all")
+    with (made.folder / "text").open("rb") as text:
+        process = start(made, "--tts", "fake", stdin=text)
+    ended.append(process)
+    assert process.wait(60) == 2
+    assert not (made.folder / "out" / "stdin").exists()
+
+
 def test_a_file_that_still_grows_is_streamed_as_it_comes(
     film: Callable[..., Streaming], ended: list[subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from polydub import voices
 from polydub.errors import BadInput, BadSettings
 from polydub.types import Audio
 from polydub.voices import keeping, library
@@ -227,3 +228,12 @@ def test_a_manifest_that_names_files_elsewhere_is_not_imported(tmp_path: Path) -
     (folder / "voice.json").write_text(json.dumps(told))
     taken = keeping.import_from(tmp_path / "lib", tmp_path / "from")
     assert taken.names == () and "folder of its voice" in taken.refused["Anna"]
+
+
+@pytest.mark.parametrize("name", ["a\\b.wav", "a\nb.wav"])
+def test_a_voice_whose_recordings_no_description_can_name_is_one_sentence(tmp_path: Path, name: str) -> None:
+    sound(tmp_path / "Anna" / "a.wav").rename(tmp_path / "Anna" / name)
+    assert names(tmp_path) == ["Anna"]
+    with pytest.raises(BadSettings, match="Anna cannot be described: a recording lies in the folder"):
+        voices.change("Anna", tmp_path, description="low")
+    assert not (tmp_path / "Anna" / "voice.json").exists()

@@ -15,7 +15,8 @@ from polydub.engines.vad import silero
 from polydub.media.recordings import read_recording
 from polydub.types import Audio, Samples, Span
 from polydub.voices import quality
-from polydub.voices.quality import Ear, Quality
+from polydub.voices.people import Likeness
+from polydub.voices.quality import Ear, Figures, Quality
 
 RATE_HZ = 16_000
 EAR = Ear("fingerprint", Fingerprint())

@@ -319,7 +319,7 @@ def _agreed(question: str) -> bool:
         if sys.stdin.isatty():
             raise
         output.say("")
-        hint = "agree beforehand: polydub characters forget --yes"
+        hint = "agree beforehand: polydub characters forget NAME --yes"
         raise BadSettings("nobody was forgotten, since nobody answered", hint) from None
 
 

@@ -35,6 +35,8 @@ _NAMES = {
     "name-voices": "cast",
     "keep-voices": "cast",
     "portray-recordings": "match voices",
+    "hear-recording": "check recordings",
+    "judge-recording": "check recordings",
     "stock": "match voices",
     "near": "match voices",
     "portray": "match voices",

@@ -131,7 +131,7 @@ def ids(call: Called, texts: Sequence[str], *, everything: bool = False) -> list
         inside = {id_ for id_ in known if ends and id_.isdecimal() and int(ends[1]) <= int(id_) <= int(ends[2])}
         if not inside and word not in known:
             what = "are no lines" if ends else "is no line"
-            raise BadInput(f"there {what} {word}", f"the lines are {known[0]} to {known[-1]}: see polydub review list")
+            raise BadInput(f"there {what} {word}", f"the lines are {known[0]} to {known[-1]}: see polydub review PROJECT list")
         wanted |= inside or {word}
     return [id_ for id_ in known if id_ in wanted]
 

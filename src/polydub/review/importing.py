@@ -117,7 +117,7 @@ def _matched(found: Sequence[Row], here: Sequence[Row], name: str) -> dict[str, 
     matched: dict[str, Row] = {}
     for id_, row in pairs:
         if id_ not in ids:
-            hint = f"the lines are {here[0].id} to {here[-1].id}; delete the row, or see polydub review list" if here else ""
+            hint = f"the lines are {here[0].id} to {here[-1].id}; delete the row; see review PROJECT list" if here else ""
             raise BadInput(f"{name}, {row.where}: there is no line {id_}", hint)
         if id_ in matched:
             raise BadInput(f"{name}: {matched[id_].where} and {row.where} are both for line {id_}", "delete one of them")

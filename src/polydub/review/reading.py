@@ -79,7 +79,7 @@ class State:
         found = self._by_id.get(id_)
         if found is None:
             known = f"the lines are {self.lines[0].id} to {self.lines[-1].id}" if self.lines else "the dub has no lines"
-            raise BadInput(f"there is no line {id_}", f"{known}: see polydub review list")
+            raise BadInput(f"there is no line {id_}", f"{known}: see polydub review PROJECT list")
         return found
 
     @cached_property

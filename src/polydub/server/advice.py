@@ -28,13 +28,15 @@ _SAID = tuple(
         (r"(say which|choose one) with --lang(, for example --lang (\S+))?", r"\1 with the parameter language"),
         (r"polydub review unlock( \.\.\.)? (\S+)", r"POST /api/jobs/{id}/lines/\2/unlock"),
         (r"polydub review list", "GET /api/jobs/{id}/transcript"),
-        (r"polydub review (render|split)", "POST /api/jobs/{id}/transcript/synthesize"),
+        (r"polydub review render", "POST /api/jobs/{id}/transcript/synthesize"),
         (r"polydub review regen", "POST /api/jobs/{id}/lines/LINE/regen"),
         (r"polydub review edit --help", "GET /openapi.json"),
         (r"polydub review edit", "PATCH /api/jobs/{id}/lines/LINE"),
         (r"polydub voices remove", "DELETE /api/voices/NAME"),
         (r"polydub voices list", "GET /api/voices"),
-        (r"polydub characters (list|rename|forget)", "GET /api/characters"),
+        (r"polydub characters rename (c\d+) NAME", r"PATCH /api/characters/\1"),
+        (r"polydub characters rename", "PATCH /api/characters/ID"),
+        (r"polydub characters (list|forget)", "GET /api/characters"),
         (r"polydub models list", "GET /v1/models"),
         (r"polydub engines(?! (install|test|remove))", "GET /api/engines"),
         (r"--translation\b", "translations"),
@@ -48,7 +50,7 @@ _OF_THE_HOST = re.compile(
     r"|--(?:output|store|models|environments|voices|voice-ref-dir|character-book|download|offline|threads|jobs|debug|verbose)\b"
     r"|--(?:variant|reconsider|media|out|data|only|preset)\b"
 )
-_EXAMPLE = re.compile(r"(example|such as|use|as in|or|licence:) (--[a-z][a-z0-9-]*) (?!or\b|if\b)([\w.:-]+)")
+_EXAMPLE = re.compile(r"(example|such as|use|as in|or|licence:) (--[a-z][a-z0-9-]*) (?!(?:or|if|out|to)\b)([\w.:-]+)")
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
 HOST = "whoever runs this server can mend it"
 
@@ -116,8 +118,7 @@ def where(what: str) -> str:
 
 def for_clients(hint: str) -> str:
     """A hint for somebody who uses the API. Twice is as good as once."""
-    for pattern, said in _SAID:
-        hint = pattern.sub(said, hint)
+    hint = _requests(hint)
     pieces = _PARTS.split(hint)
     mine = [n for n in range(0, len(pieces), 2) if not _OF_THE_HOST.search(pieces[n])]
     if len(mine) * 2 - 1 == len(pieces):
@@ -128,6 +129,13 @@ def for_clients(hint: str) -> str:
     return f"{HOST}: {command[0]}" if command else HOST
 
 
+def _requests(text: str) -> str:
+    """With what a request does in the place of commands."""
+    for pattern, said in _SAID:
+        text = pattern.sub(said, text)
+    return text
+
+
 def in_settings(text: str) -> str:
     """A message or the text of a notice: flags are called as the settings of a job are, "such as asr = whisper"."""
     text = _EXAMPLE.sub(r"\1 \2 = \3", text)
@@ -136,7 +144,7 @@ def in_settings(text: str) -> str:
 
 def noticed(notice: Notice) -> dict[str, Any]:
     """A notice as it goes into events."""
-    return {"code": notice.code, "text": in_settings(notice.text), "severity": notice.severity, "line": notice.line}
+    return {"code": notice.code, "text": in_settings(_requests(notice.text)), "severity": notice.severity, "line": notice.line}
 
 
 @cache

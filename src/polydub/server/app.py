@@ -26,6 +26,7 @@ from polydub.server.contracts import Services
 from polydub.server.door import Door, answer_headers
 from polydub.server.metrics import Metrics
 from polydub.server.parameters import refuse_unknown
+from polydub.server.patience import said_away
 from polydub.server.policies import policy_of, routes_of
 from polydub.server.problems import ErrorBody, Problem, body_of, headers_of, reason
 from polydub.server.routes import MODULES
@@ -164,7 +165,7 @@ def answer(request: Request, error: PolydubError) -> JSONResponse:
 
 async def _of_ours(request: Request, error: Exception) -> JSONResponse:
     told = cast("PolydubError", error)
-    if told.http_status >= 500 and not isinstance(told, Missing):
+    if told.http_status >= 500 and not isinstance(told, Missing) and not said_away(told):
         LOG.error("%s: %s", told.code, told.message, exc_info=told)
     if isinstance(told, StoreError) and told.http_status == 500:  # its message names places of this machine
         told = Problem(500, "store", "the server cannot read or write what it keeps", hint="the server's log says more")

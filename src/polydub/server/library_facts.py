@@ -63,6 +63,7 @@ class VoiceFacts(BaseModel):
     aliases: list[str] = Field(description="Other names of it.", examples=[["nova"]])
     recordings: int
     deletable: bool = Field(description="Whether you may change and delete it.")
+    notices: list[str] = Field(default=[], description="What is doubtful about its recordings; told where it is made.")
 
 
 class VoiceList(BaseModel):

@@ -124,8 +124,8 @@ class Orders:
         """Submits jobs, all or (where there are too many) none; those that are there already, for a key that was used.
 
         What has been deleted since is not begun anew.
-        Raises: what `request_of` raises; TooManyJobs and Problem 429; Problem 422 for a voice that nobody has and a key that was used for something
-        else,        409 while another request of this key is at it, 410 where all of its jobs were deleted.
+        Raises: what `request_of` raises; TooManyJobs and Problem 429; Problem 422 for a voice that nobody has, and for a key
+        that was used for something else, 409 while another request of it is at it, 410 where all of its jobs were deleted.
         """
         world = allowing(self._services.settings.url_hosts)
         asked = [await request_of(who, wish, self._uploads, world) for wish in wishes]

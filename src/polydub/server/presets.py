@@ -25,6 +25,7 @@ from polydub.server.access import mine, owned
 from polydub.server.contracts import OPEN, Principal, Records, Services
 from polydub.server.db.records import now_utc
 from polydub.server.library_facts import PresetFacts, PresetWish
+from polydub.server.patience import said_away
 from polydub.server.problems import Problem, not_found
 from polydub.server.requests import File
 from polydub.server.samples import brought, check_complete, nameless
@@ -170,7 +171,7 @@ class Presets:
                 await asyncio.wait({work})
             finally:
                 work.cancel()
-            if error := work.exception():
+            if (error := work.exception()) and not said_away(error):
                 LOG.error("a preset could not be worked on now", exc_info=error)
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
@@ -258,7 +259,7 @@ def _heard(file: Path) -> Heard:
 
 
 def _of_one_person(heard: Sequence[Heard]) -> tuple[list[Heard], list[str]]:
-    """The recordings without those that are surely of another person, and what there is to say of these and of doubtful ones."""
+    """The recordings without those that are surely of another person; what there is to say of these and of doubtful ones."""
     from polydub import aloud
     from polydub.voices import quality
 

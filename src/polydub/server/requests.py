@@ -19,6 +19,7 @@ from polydub.engines.base import Kind
 from polydub.errors import BadSettings, PolydubError
 from polydub.request import Job
 from polydub.server.advice import for_clients
+from polydub.server.problems import reason
 
 # Settings of the host and its disks, of people who share its files, and those that a request has fields of its own for.
 _HOST = frozenset(
@@ -30,6 +31,7 @@ _TEXTS = frozenset({"source_language", "speakers", "summary", "asr_model"})  # w
 _ENGINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PATHLIKE = re.compile(r"[/\\~\x00-\x1f]")
+_ENDING = re.compile(r"\.([A-Za-z0-9]{2,4}|\w*[^\W\d]\w*)\s*$")  # of a file: v1.5 is none
 _GIVEN = re.compile(r"^(\w+)( cannot be .*)? \(--[\w-]+\)")  # the origin of a setting, which is this request
 _VOICE = "voice"  # folder of the files of a voice
 _TAG = r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}"
@@ -120,8 +122,8 @@ def read(tree: object) -> Request:
         raise BadSettings(_GIVEN.sub(r"\1\2", why.message), why.hint)
     place = ".".join(str(part) for part in first["loc"]) or "the request"
     if first["loc"][:1] == ("to",) and first["type"] == "string_pattern_mismatch":
-        shown = textwrap.shorten(first["input"], 40, placeholder="...")
-        raise BadSettings(f"{place}: {shown!r} is no tag of a language", "such as es or es-MX: see GET /api/languages")
+        shown = repr(first["input"][:40])
+        raise BadSettings(f"{place}: {shown} is no tag of a language", "such as es or es-MX: see GET /api/languages")
     raise BadSettings(f"{place}: {reason(first)}", "see the API reference for what a job may be asked")
 
 
@@ -144,7 +146,7 @@ def check(request: Request) -> None:
 
 def check_voice(name: str) -> None:
     """Raises: BadSettings for what could be the name of a file: recordings of the host are not for clients to speak with."""
-    if _PATHLIKE.search(name) or re.search(r"\.[A-Za-z0-9]{2,4}$", name):
+    if _PATHLIKE.search(name) or _ENDING.search(name):
         raise BadSettings(f"a voice cannot be called {name!r}", "write the name of a voice of the engine or the library")
 
 

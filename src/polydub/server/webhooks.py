@@ -24,6 +24,7 @@ from standardwebhooks import Webhook as Signer
 
 from polydub.errors import BadInput, PolydubError
 from polydub.server.contracts import Records, Services
+from polydub.server.patience import RECORDS, said_away
 from polydub.server.problems import Problem, not_found
 from polydub.server.tokens import new_id
 from polydub.server.urls import Limits, World, allowing, checked, client
@@ -221,8 +222,10 @@ class Webhooks:
         while True:
             try:
                 await self.deliver_due()
-            except (PolydubError, OSError):
-                LOG.exception("webhooks could not be delivered now")
+                RECORDS.back()
+            except (PolydubError, OSError) as error:
+                if not said_away(error):
+                    LOG.exception("webhooks could not be delivered now")
             with suppress(TimeoutError):  # not wait_for, which before Python 3.12 loses a cancellation that comes with the bell
                 async with asyncio.timeout(POLL_S):
                     await self._bell.wait()

@@ -111,6 +111,11 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found)) if found and read(text).text != text else ()
 
 
+def told(text: str, given: tuple[str, ...] | None, source_text: str) -> tuple[str, ...]:
+    """The marks of a line: those of its own text before those that were `given` with it, before the source's."""
+    return read(text).marks or given or read(source_text).marks
+
+
 def _joined(before: str, after: str, *, paused: bool) -> str:
     """What stood on both sides of a mark."""
     told = before.rstrip()

@@ -4,6 +4,30 @@ voices.add("Anna", ["anna.wav"], consent="Anna Roth, by e-mail, 2026-03-01", lan
 voices.open_library().find("anna").references
 """
 
-from polydub.voices.api import About, Otherwise, add, change, check, import_from, open_book, open_library, remove, set_alias
+from polydub.voices.api import (
+    About,
+    Otherwise,
+    add,
+    change,
+    check,
+    import_from,
+    keep,
+    open_book,
+    open_library,
+    remove,
+    set_alias,
+)
 
-__all__ = ["About", "Otherwise", "add", "change", "check", "import_from", "open_book", "open_library", "remove", "set_alias"]
+__all__ = [
+    "About",
+    "Otherwise",
+    "add",
+    "change",
+    "check",
+    "import_from",
+    "keep",
+    "open_book",
+    "open_library",
+    "remove",
+    "set_alias",
+]

@@ -68,6 +68,18 @@ def add(
     are hardly of use. about: `consent` says who agreed to the use of the voice, and when; a public licence does without.
     Raises: BadSettings without consent, or for a name that is taken; BadInput for recordings that no voice can be made from.
     """
+    return keep(name, recordings, folder, force=force, **about)[0]
+
+
+def keep(
+    name: str,
+    recordings: Sequence[str | Path],
+    folder: str | Path | None = None,
+    *,
+    force: bool = False,
+    **about: Unpack[About],
+) -> tuple[LibraryVoice, tuple[str, ...]]:
+    """As `add`; and what is doubtful about the recordings, a sentence each."""
     from polydub import aloud
     from polydub.voices import keeping
 
@@ -90,7 +102,9 @@ def add(
         about.get("description", ""),
         tuple(about.get("tags", ())),
     )
-    return keeping.add(home, entry, [keeping.Recorded(one.sound, text) for one, text in zip(heard, texts, strict=True)])
+    kept = keeping.add(home, entry, [keeping.Recorded(one.sound, text) for one, text in zip(heard, texts, strict=True)])
+    doubts = [f"{one.path.name}: {f.text}" for one in heard for f in one.quality.findings if f.severity != "info"]
+    return kept, (*doubts, *(notice.text for notice in aloud.strangers(heard)))
 
 
 def remove(name: str, folder: str | Path | None = None) -> int:

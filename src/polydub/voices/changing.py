@@ -81,7 +81,7 @@ def _manifest(voice: LibraryVoice, wish: Changes) -> manifest.Manifest | None:
         return manifest.Manifest.model_validate(whole | update)
     except ValidationError as error:
         told = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
-        raise BadSettings(f"{voice.name} cannot be described: {told}", f"rename the files in {voice.folder}") from error
+        raise BadSettings(f"{voice.name} cannot be described: {told}", "rename its recordings") from error
 
 
 def _aliases(kept: Library, voice: LibraryVoice, wanted: Sequence[str]) -> Mapping[str, str]:

@@ -22,7 +22,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from polydub.engines.base import SpeakerEncoder, SpeechDetector
-from polydub.types import HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Samples, Span, seconds
+from polydub.types import HEAR_HZ, RATE_HZ, VAD_FRAME, Audio, Notice, Samples, Span, seconds
 from polydub.voices import people
 
 if TYPE_CHECKING:
@@ -145,6 +145,20 @@ def strangers(told: Sequence[Quality], *, sure: bool = False) -> tuple[int, ...]
     others = [(n, one) for n, _, one in known if n not in most]
     own = [one for n, _, one in known if n in most]
     return tuple(n for n, other in others if not sure or all(one.apart(other) > one.sure for one in own))
+
+
+def remarks(heard: Sequence[tuple[str, Quality]]) -> tuple[Notice, ...]:
+    """What there is to say of recordings by name that sound like somebody else than most of them."""
+    told = [one for _, one in heard]
+    others, sure = strangers(told), strangers(told, sure=True)
+    name, best = max((one for n, one in enumerate(heard) if n not in others), key=lambda one: one[1].score, default=("", None))
+    notices: list[Notice] = []
+    for some, doubt in ((sure, ""), ([n for n in others if n not in sure], ", or from another microphone or room")):
+        if some and best:
+            names = f"{', '.join(heard[n][0] for n in some)} sound{'s' * (len(some) == 1)}"
+            by = f"(told by {best.figures.told_by})"
+            notices.append(Notice("another-voice", f"{names} like another person than {name}{doubt} {by}"))
+    return tuple(notices)
 
 
 def _measured(sound: Audio, speech: Sequence[Span]) -> Figures:

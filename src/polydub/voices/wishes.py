@@ -27,7 +27,7 @@ def recorded(names: Iterable[str], home: Path, store: Store) -> dict[str, tuple[
     shelf: Library | None = None
     for name in sorted({name for name in names if name}):
         path = Path(name).expanduser()
-        if path.suffix.lower() in library.SOUNDS or path.is_file():
+        if path.suffix.lower() in library.SOUNDS or (_may_be_path(name) and path.is_file()):
             found[name] = _recording(path, store)
             continue
         if _is_folder(name):
@@ -42,6 +42,11 @@ def recorded(names: Iterable[str], home: Path, store: Store) -> dict[str, tuple[
 def called(names: Iterable[str]) -> dict[str, str]:
     """What the voices are called, of names that are the path of a folder laid out as one of the library. Raises: BadInput."""
     return {name: library.voice_in(Path(name).expanduser()).name for name in sorted(set(names)) if _is_folder(name)}
+
+
+def _may_be_path(name: str) -> bool:
+    """A word alone is the name of a voice, whatever lies right here: a file is then written ./NAME."""
+    return "/" in name or "." in name
 
 
 def _is_folder(name: str) -> bool:

@@ -60,6 +60,8 @@ def test_a_request_becomes_a_job_in_the_folder_of_the_job() -> None:
         {"settings": {"together": True, "burn_in": "target"}, "to": ["es", "fr"]},
         {"voices": {"A": "/etc/passwd"}},
         {"voices": {"A": "voice.wav"}},
+        {"voices": {"A": "notes.backup"}},
+        {"voices": {"A": "voice.wav "}},
         {"voices": {"A": "~x"}},
         {"to": []},
         {"to": ["xx-zz"]},
@@ -75,6 +77,20 @@ def test_a_request_becomes_a_job_in_the_folder_of_the_job() -> None:
 def test_what_a_remote_user_may_not_set_or_what_cannot_be_is_refused(wrong: Any) -> None:
     with pytest.raises(BadSettings):
         requests.read(FILM | wrong if isinstance(wrong, dict) else wrong)
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ([], "to: it needs 1 at least"), (["es"] * 21, "to: it has 20 at most"), (5, "to: it should be a valid tuple"),
+        (["klingon!"], "to.0: 'klingon!' is no tag of a language"),
+        (["x" * 9000], f"to.0: '{'x' * 40}' is no tag of a language"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_languages_is_said_as_it_is(to: Any, told: str) -> None:
+    with pytest.raises(BadSettings) as wrong:
+        requests.read(FILM | {"to": to})
+    assert wrong.value.message == told
 
 
 def test_no_setting_of_a_job_names_a_file_or_a_secret() -> None:

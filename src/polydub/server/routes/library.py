@@ -92,9 +92,12 @@ async def add_voice(wish: VoiceWish, request: Request, who: Editor, uploads: Inc
             "transcripts": transcripts if any(transcripts) else [],
         }
         with nameless(files):
-            kept = await anyio.to_thread.run_sync(lambda: voices.add(wish.name, files, home.voices, force=wish.force, **about))
+            kept, doubts = await anyio.to_thread.run_sync(
+                lambda: voices.keep(wish.name, files, home.voices, force=wish.force, **about)
+            )
     await house.records.put(VOICE, _voice_id(kept.name), who.user.id, {"name": kept.name})
-    return await _one(house, who, home, kept.name)
+    made = await _one(house, who, home, kept.name)
+    return made.model_copy(update={"notices": list(doubts)})
 
 
 @router.get("/api/voices/{name}", summary="One voice", responses=_errors(404))
