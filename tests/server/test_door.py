@@ -331,13 +331,18 @@ async def test_a_request_keeps_its_id_and_a_dangerous_one_gets_another(house: Ho
 async def test_the_log_has_one_line_a_request_without_its_query(house: House, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="polydub.server.access")
     client = await house.as_("editor")
-    answer = await client.get("/api/auth/me?token=hush", headers={"x-request-id": "r1"})
+    answer = await client.get("/api/jobs?limit=37", headers={"x-request-id": "r1"})
     lines = [r for r in caplog.records if r.name == "polydub.server.access"]
     assert answer.status_code == 200 and len(lines) == 1
     facts = lines[0].facts  # type: ignore[attr-defined]
-    assert (facts["method"], facts["path"], facts["status"]) == ("GET", "/api/auth/me", 200)
+    assert (facts["method"], facts["path"], facts["status"]) == ("GET", "/api/jobs", 200)
     assert facts["account"] == (await house.person("editor")).id
-    assert "hush" not in str(facts)
+    assert "limit" not in str(facts)
+
+    await client.get("/api/jobs?token=hush")
+    refused = caplog.records[-1].facts  # type: ignore[attr-defined]
+    assert refused["status"] == 422
+    assert "hush" not in str(refused)
 
 
 @pytest.mark.parametrize(
