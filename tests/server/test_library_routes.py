@@ -209,6 +209,16 @@ async def test_sheets_that_are_none_or_too_large_are_refused(ana: httpx.AsyncCli
         assert (await ana.post("/api/glossaries/csv", params={"name": "x"}, content=content)).status_code == status
 
 
+async def test_a_key_still_gives_its_job_when_what_was_wished_is_gone(ana: httpx.AsyncClient) -> None:
+    id_ = (await ana.post("/api/glossaries", json={"name": "x", "entries": TERMS})).json()["id"]
+    film = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")
+    wish, key = {"input": {"upload": film}, "to": ["es"], "glossary": id_}, {"idempotency-key": "k"}
+    made = (await ana.post("/api/jobs", json=wish, headers=key)).json()
+    assert (await ana.delete(f"/api/glossaries/{id_}")).status_code == 204
+    assert (await ana.post("/api/jobs", json=wish, headers=key)).json() == made
+    assert (await ana.post("/api/jobs", json=wish)).status_code == 404
+
+
 async def test_a_job_takes_a_glossary_as_it_is_now(house: House, ana: httpx.AsyncClient, bo: httpx.AsyncClient) -> None:
     id_ = (await ana.post("/api/glossaries", json={"name": "x", "entries": TERMS})).json()["id"]
     film = await sent(ana, b"1\n00:00:01,000 --> 00:00:02,000\nHi.\n", "talk.srt")

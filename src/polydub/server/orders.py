@@ -123,10 +123,12 @@ class Orders:
     async def place(self, who: Principal, wishes: Sequence[JobWish], key: str = "") -> list[JobRow]:
         """Submits jobs, all or (where there are too many) none; those that are there already, for a key that was used.
 
-        What has been deleted since is not begun anew.
+        What has been deleted since is not begun anew; and what a wish names need not be there any more.
         Raises: what `request_of` raises; TooManyJobs and Problem 429; Problem 422 for a voice that nobody has, and for a key
         that was used for something else, 409 while another request of it is at it, 410 where all of its jobs were deleted.
         """
+        if begun := await self._begun(who, key, wishes) if key else ():
+            return await self._left(begun)
         world = allowing(self._services.settings.url_hosts)
         asked = [await request_of(who, wish, self._uploads, world) for wish in wishes]
         for request in asked:
@@ -225,14 +227,19 @@ class Orders:
             problem.hint = "wait until one of them is done, or cancel one"
             raise problem
 
+    async def _begun(self, who: Principal, key: str, wishes: Sequence[JobWish]) -> Sequence[str]:
+        """The jobs that these wishes have begun by this key; none yet, or others: `_once` tells."""
+        found = await self._services.records.get(KIND, _name(who, key))
+        known: Mapping[str, Any] = found[1] if found else {}
+        return known["jobs"] if known.get("started") and known["digest"] == _digest(wishes) else ()
+
     async def _once(self, who: Principal, key: str, wishes: Sequence[JobWish]) -> Mapping[str, Any]:
         """The document of an idempotency key: made now, or found."""
         if len(key) > _LONGEST_KEY or not key.isprintable():
             raise Problem(400, "bad_header", f"Idempotency-Key has at most {_LONGEST_KEY} characters", param="Idempotency-Key")
         records, now = self._services.records, self._services.now()
-        told = json.dumps([wish.model_dump(mode="json") for wish in wishes], sort_keys=True)
         fresh: Mapping[str, Any] = {
-            "digest": hashlib.sha256(told.encode()).hexdigest(),
+            "digest": _digest(wishes),
             "jobs": [new_id() for _ in wishes],
             "at": now.isoformat(),
         }
@@ -255,6 +262,11 @@ class Orders:
 
 async def _whole(data: bytes) -> AsyncIterator[bytes]:
     yield data
+
+
+def _digest(wishes: Sequence[JobWish]) -> str:
+    told = json.dumps([wish.model_dump(mode="json") for wish in wishes], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _name(who: Principal, key: str) -> str:
