@@ -33,11 +33,13 @@ async def test_what_needs_the_database_waits_for_it_however_long_it_is_away() ->
     assert await patient(away.answer, tries=3, pause_s=0) == "here"
 
 
-async def test_a_fault_is_not_repeated_for_ever() -> None:
+async def test_a_fault_is_not_repeated_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     broken = Database(ZeroDivisionError("odd"), 50)
     with pytest.raises(ZeroDivisionError):
         await patient(broken.answer, tries=3, pause_s=0)
     assert broken.asked == 3
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"it is tried again, up to {n} times: ZeroDivisionError: odd" for n in (2, 1)], "no word of a database"
 
 
 async def test_what_will_not_change_is_raised_at_once() -> None:

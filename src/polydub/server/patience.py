@@ -11,6 +11,7 @@ from typing import TypeVar
 from polydub.errors import PolydubError
 from polydub.server.db.records import DatabaseAway
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 PATIENCE, PAUSE_S = 600, 1.0  # tries of what fails in another way, and the pause between two
 SAID_S = 60.0  # between two lines of the log about the same outage
@@ -50,7 +51,7 @@ def _why(error: BaseException) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
 
 
-RECORDS = Outage(logging.getLogger(__name__), "the database of the jobs")
+RECORDS = Outage(log, "the database of the jobs")
 
 
 def said_away(error: BaseException) -> bool:
@@ -73,9 +74,9 @@ async def patient(what: Callable[[], Awaitable[T]], tries: int = PATIENCE, pause
         if error is None:
             RECORDS.back()
             return task.result()
-        if not isinstance(error, DatabaseAway):
+        if not said_away(error):
             tries -= 1
             if tries <= 0 or isinstance(error, PolydubError):
                 raise error
-        RECORDS.away(error)
+            log.warning("it is tried again, up to %d times: %s: %s", tries, type(error).__name__, error)
         await asyncio.sleep(pause_s)
