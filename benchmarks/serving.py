@@ -184,3 +184,31 @@ def _token(data: Path, told: Mapping[str, str]) -> str:
 def nineteen_of_twenty(values: Sequence[float]) -> float:
     """The 95th percentile; of one value, that."""
     return statistics.quantiles(values, n=20, method="inclusive")[18] if len(values) > 1 else values[0]
+
+
+ENGINE = """
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from polydub.engines.tts import fake
+
+class Paced(fake.FakeSpeech):
+    def synthesize(self, part):
+        time.sleep({each_s})
+        return super().synthesize(part)
+
+@contextmanager
+def load(options, weights, device):
+    yield Paced()
+
+ENGINE = replace(fake.ENGINE, info=replace(fake.ENGINE.info, name="paced", parallel={parallel}), load=load)
+"""
+
+
+def install_paced(site: Path, each_s: float, parallel: int) -> None:
+    """An installed package with the speech engine `paced`: each text takes it `each_s` seconds, `parallel` at once."""
+    facts = site / "paced-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: paced\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[polydub.tts]\npaced = paced_engine:ENGINE\n")
+    (site / "paced_engine.py").write_text(ENGINE.format(each_s=each_s, parallel=parallel))

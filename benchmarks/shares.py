@@ -21,7 +21,7 @@ from figures import Figure
 from jobs import sent, told
 from measures import Findings, Plan
 from process import Failed
-from serving import How, Served, serving
+from serving import How, Served, install_paced, serving
 
 GROUP = "One film by several workers"
 LINES, EACH_S, CUE_S = 400, 0.3, 0.8  # so long the engine is at a line; one line every so many seconds of the film
@@ -32,23 +32,6 @@ ABOUT = (
     "share the server's folder. The first worker speaks 50 lines alone before the rest is divided. Both films are the same,",
     "byte for byte.",
 )
-MODULE = f"""
-import time
-from contextlib import contextmanager
-from dataclasses import replace
-from polydub.engines.tts import fake
-
-class Slow(fake.FakeSpeech):
-    def synthesize(self, part):
-        time.sleep({EACH_S})
-        return super().synthesize(part)
-
-@contextmanager
-def load(options, weights, device):
-    yield Slow()
-
-ENGINE = replace(fake.ENGINE, info=replace(fake.ENGINE.info, name="slow", parallel=1), load=load)
-"""
 
 
 def shares(plan: Plan, found: Findings, share: float = 1.0) -> None:
@@ -62,7 +45,7 @@ def shares(plan: Plan, found: Findings, share: float = 1.0) -> None:
     plan.work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=plan.work) as folder:
         site = Path(folder).resolve()
-        _package(site)
+        install_paced(site, EACH_S, 1)
         film = _film(site, lines)
         how = How(site=site, jobs=1)
         for n in range(plan.repeats):
@@ -90,7 +73,7 @@ async def _dubbed(served: Served, film: Path, lines: int) -> tuple[float, str]:
     async with served.client() as client:
         video = await sent(client, "film.mkv", film.read_bytes())
         transcript = await sent(client, "film.en.srt", _srt(lines).encode())
-        settings = {"tts": "slow", "no_translate": True}
+        settings = {"tts": "paced", "no_translate": True}
         began = time.monotonic()
         asked = {"input": video, "to": ["en"], "transcript": transcript, "settings": settings}
         id_ = told(await client.post("/api/jobs", json=asked))["id"]
@@ -124,12 +107,3 @@ def _srt(lines: int) -> str:
 def _clock(seconds: float) -> str:
     whole = round(seconds * 1000)
     return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02},{whole % 1000:03}"
-
-
-def _package(site: Path) -> None:
-    """An installed package with the engine `slow`."""
-    facts = site / "slow-1.0.dist-info"
-    facts.mkdir(parents=True)
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[polydub.tts]\nslow = slow_engine:ENGINE\n")
-    (site / "slow_engine.py").write_text(MODULE)

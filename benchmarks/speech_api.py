@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from figures import Figure, fixed, least
 from measures import Findings, Plan, cores
 from process import Failed
-from serving import How, Served, nineteen_of_twenty, serving
+from serving import How, Served, install_paced, nineteen_of_twenty, serving
 
 GROUP = "Speech through the server"
 SENTENCE = "The river runs quietly under the old bridge and nobody on the bank saw it go. "
@@ -27,23 +27,6 @@ PIECE_S = 0.1  # the engine's own time for each sentence
 STREAMS, CROWD, SHORT, ROUNDS = 10, 50, 200, 5
 FIRST_MS, SILENCE_MS, SHORT_A_SECOND = 60.0, 1.0, 10.0
 RATE_HZ = 48_000  # bytes a second of pcm at 24 kHz
-MODULE = f"""
-import time
-from contextlib import contextmanager
-from dataclasses import replace
-from polydub.engines.tts import fake
-
-class Paced(fake.FakeSpeech):
-    def synthesize(self, part):
-        time.sleep({PIECE_S})
-        return super().synthesize(part)
-
-@contextmanager
-def load(options, weights, device):
-    yield Paced()
-
-ENGINE = replace(fake.ENGINE, info=replace(fake.ENGINE.info, name="paced", parallel=16), load=load)
-"""
 
 
 @dataclass(frozen=True)
@@ -78,7 +61,7 @@ def _measured(plan: Plan, found: Findings, few: tuple[int, ...], share: float) -
     rounds: list[Round] = []
     plan.work.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=plan.work) as site:
-        _package(Path(site).resolve())
+        install_paced(Path(site).resolve(), PIECE_S, 16)
         for n in range(plan.repeats):
             plan.say(f"{group}: {n + 1} of {plan.repeats}")
             with serving(plan, How(few, site=Path(site).resolve())) as served:
@@ -144,12 +127,3 @@ async def _listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, se
 async def _several(served: Served, body: dict[str, Any], count: int) -> None:
     for _ in range(count):
         await _crowd(served, 1, body)
-
-
-def _package(site: Path) -> None:
-    """An installed package with the engine `paced`."""
-    facts = site / "paced-1.0.dist-info"
-    facts.mkdir(parents=True)
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: paced\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[polydub.tts]\npaced = paced_engine:ENGINE\n")
-    (site / "paced_engine.py").write_text(MODULE)
